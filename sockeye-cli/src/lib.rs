@@ -1,0 +1,2 @@
+//! sockeye-cli
+#![forbid(unsafe_code)]

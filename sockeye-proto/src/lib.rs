@@ -1,0 +1,17 @@
+//! The WebSocket protocol without I/O.
+#![no_std]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+pub mod close;
+pub mod error;
+pub mod extension;
+pub mod frame;
+pub mod handshake;
+pub mod mask;
+pub mod uri;
+pub mod utf8;
+
+mod simd;

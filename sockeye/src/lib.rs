@@ -1,0 +1,2 @@
+//! sockeye
+#![forbid(unsafe_code)]
