@@ -84,18 +84,8 @@ mod tests {
 
     #[test]
     fn copy_appends_across_pieces() {
-        let payload: Vec<u8> = (0..3 * COPY_PIECE + 5)
-            .map(|i| (i * 7 % 256) as u8)
-            .collect();
-        for len in [
-            0,
-            1,
-            3,
-            COPY_PIECE - 1,
-            COPY_PIECE,
-            COPY_PIECE + 1,
-            payload.len(),
-        ] {
+        let payload: Vec<u8> = (0..3 * COPY_PIECE + 5).map(|i| (i * 7 % 256) as u8).collect();
+        for len in [0, 1, 3, COPY_PIECE - 1, COPY_PIECE, COPY_PIECE + 1, payload.len()] {
             let mut out = b"head".to_vec();
             copy(&payload[..len], [9, 8, 7, 6], &mut out);
             assert_eq!(out[..4], *b"head");
