@@ -138,12 +138,13 @@ const connection = stayConnected('/chat', {
     chat.roundTrip = null;
     showPeople([]);
     showCount();
+    notice('');
   },
   message(value) { receivers[value.type]?.(value); },
 });
 
 function command(value) {
-  if (!connection?.send(value)) return false;
+  if (!connection.send(value)) return false;
   chat.unanswered.push({ ...value, at: performance.now() });
   return true;
 }
@@ -155,6 +156,7 @@ function answered(test) {
 }
 
 const receivers = {
+  __proto__: null, // a type is looked up among these only
   joined({ room, name, people }) {
     answered(({ type }) => type === 'join');
     room = String(room);
@@ -168,7 +170,7 @@ const receivers = {
     remembered.write('room', room);
     remembered.write('name', name);
     if (roomOfHash() !== room) history.replaceState(null, '', `#${encodeURIComponent(room)}`);
-    notice('');
+    write($('join-notice'), '');
     showPeople(people);
     showState();
   },
@@ -186,7 +188,7 @@ const receivers = {
     const refused = answered(() => true);
     if (refused?.type === 'join') chat.wanted = chat.joined;
     if (refused?.type === 'say' && !$('message').value) $('message').value = refused.text;
-    notice(String(text));
+    write($(refused?.type === 'join' ? 'join-notice' : 'notice'), String(text));
     showState();
   },
 };
@@ -197,11 +199,11 @@ function join() {
   $('name').setAttribute('aria-invalid', String(!name));
   $('room').setAttribute('aria-invalid', String(!room));
   if (!name || !room) {
-    notice(name ? 'Which room? Any word will do.' : 'Please choose a name first.');
+    write($('join-notice'), name ? 'Which room? Any word will do.' : 'Please choose a name first.');
     $(name ? 'room' : 'name').focus();
     return;
   }
-  notice('');
+  write($('join-notice'), '');
   chat.wanted = { room, name };
   command({ type: 'join', ...chat.wanted });
   connection.retry();
@@ -212,7 +214,7 @@ function join() {
 function say() {
   const text = $('message').value.trim();
   if (!text) return;
-  if (length(text) > TEXT_LIMIT) return notice(`A message has ${TEXT_LIMIT} characters at most.`);
+  if (length(text) > TEXT_LIMIT) return notice('That is too long for one message.');
   // Commands are answered in order, so the first words may follow a join that is still on its way.
   if (!chat.wanted || !command({ type: 'say', text })) return notice('Not connected. Your message waits here.');
   $('message').value = '';
@@ -240,21 +242,18 @@ function showState() {
   $('message').placeholder = wanted ? `Message #${room}` : 'Join a room to write';
   $('send').disabled = !wanted || state !== 'open';
 
-  const changed = joined && ($('name').value.trim() !== joined.name || $('room').value.trim() !== joined.room);
-  write($('join'), !joined ? 'Join' : changed ? 'Change' : 'Joined');
-  $('join').toggleAttribute('data-quiet', Boolean(joined && !changed));
+  const changed = wanted && ($('name').value.trim() !== wanted.name || $('room').value.trim() !== wanted.room);
+  write($('join'), !wanted ? 'Join' : changed ? 'Change' : joined ? 'Joined' : 'Joining');
+  $('join').toggleAttribute('data-quiet', Boolean(wanted && !changed));
 
   $('empty').hidden = $('messages').childElementCount > 0;
-  if (!wanted) {
-    write($('empty-title'), 'You are not in a room yet');
-    write($('empty-text'), 'Choose a name and a room, then press Join. People who open the same link land in the same room.');
-  } else if (!joined) {
-    write($('empty-title'), `Waiting to join #${room}`);
-    write($('empty-text'), 'You will be let in as soon as the connection stands.');
-  } else {
-    write($('empty-title'), `It is quiet in #${room}`);
-    write($('empty-text'), 'Say something, or share this page’s link: it leads to this room.');
-  }
+  const [title, words] = !wanted
+    ? ['You are not in a room yet', 'Choose a name and a room, then press Join. People who open the same link land in the same room.']
+    : !joined
+      ? [`Waiting to join #${room}`, 'You will be let in as soon as the connection stands.']
+      : [`It is quiet in #${room}`, 'Say something, or share this page’s link: it leads to this room.'];
+  write($('empty-title'), title);
+  write($('empty-text'), words);
 }
 
 function showWait() {
@@ -310,7 +309,7 @@ function showPeople(people) {
   write($('people-noun'), names.length === 1 ? 'person' : 'people');
 }
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const clock = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' });
 const SAME_BREATH = 120_000; // milliseconds within which a name is not repeated
 let previous = { name: null, at: 0, mine: false };
 let unseen = 0;
@@ -348,6 +347,7 @@ function showMessage(name, text, at, mine) {
 }
 
 let stickToEnd = true;
+let logHeight = 0;
 let scrollQueued = false;
 
 function scrollToEnd() {
@@ -372,7 +372,7 @@ function showCount() {
 
 $('join-form').addEventListener('submit', (event) => { event.preventDefault(); join(); });
 $('say-form').addEventListener('submit', (event) => { event.preventDefault(); say(); });
-$('message').addEventListener('input', showCount);
+$('message').addEventListener('input', () => { notice(''); showCount(); });
 $('retry').addEventListener('click', () => connection.retry());
 $('latest').addEventListener('click', () => { stickToEnd = true; scrollToEnd(); });
 for (const field of [$('name'), $('room')]) {
@@ -381,11 +381,16 @@ for (const field of [$('name'), $('room')]) {
 
 $('log').addEventListener('scroll', () => {
   const { scrollTop, scrollHeight, clientHeight } = $('log');
+  // A list that changed its size was not scrolled by its reader.
+  if (clientHeight !== logHeight) return;
   stickToEnd = scrollHeight - scrollTop - clientHeight < 60;
   if (stickToEnd) $('latest').hidden = true;
 }, { passive: true });
 // The keyboard comes up: the last message stays in sight.
-new ResizeObserver(() => { if (stickToEnd) scrollToEnd(); }).observe($('log'));
+new ResizeObserver(() => {
+  logHeight = $('log').clientHeight;
+  if (stickToEnd) scrollToEnd();
+}).observe($('log'));
 
 // A link to another room, followed inside the page, is a wish to go there.
 addEventListener('hashchange', () => {
@@ -402,8 +407,7 @@ document.addEventListener('visibilitychange', () => {
   document.title = 'Sockeye';
 });
 
-setInterval(showWaitWhileClosed, 500);
-function showWaitWhileClosed() { if (chat.state === 'closed') showWait(); }
+setInterval(() => { if (chat.state === 'closed') showWait(); }, 500);
 
 $('name').value = remembered.read('name') || fishName();
 $('room').value = roomOfHash() || remembered.read('room') || 'lobby';
@@ -491,7 +495,7 @@ function measure() {
   const scale = Math.min(devicePixelRatio || 1, 3);
   chart.width = canvas.clientWidth;
   chart.height = canvas.clientHeight;
-  chart.top = $('bank').offsetHeight + 14;
+  chart.top = $('bank').offsetHeight + 20;
   canvas.width = Math.round(chart.width * scale);
   canvas.height = Math.round(chart.height * scale);
   canvas.getContext('2d').setTransform(scale, 0, 0, scale, 0, 0);
@@ -555,7 +559,7 @@ function draw(now) {
     context.fillRect(0, (top + bottom) / 2, width, height);
     return;
   }
-  const head = width - (width < 760 ? 74 : 108);
+  const head = width - (width < 760 ? 88 : 108);
   advance(now, (head / SPEED) * 1000);
 
   const x = (at) => head - ((chart.time - at) / 1000) * SPEED;
@@ -594,8 +598,9 @@ function fillWater(context, points) {
 function drawScale(context, y) {
   const { width, colors } = chart;
   const range = chart.high - chart.low;
-  const power = 10 ** Math.floor(Math.log10(range / 2));
-  const step = [5, 2, 1].map((n) => n * power).find((size) => range / size >= 2) ?? power;
+  const power = 10 ** Math.floor(Math.log10(range / 4));
+  const room = (chart.height - chart.top) / 34; // lines that stand apart
+  const step = [1, 2, 5, 10].map((n) => n * power).find((size) => range / size <= room) ?? 10 * power;
   context.font = `500 12px ${colors.sans}`;
   context.textAlign = 'right';
   context.textBaseline = 'middle';
