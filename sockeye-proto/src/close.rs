@@ -1,9 +1,9 @@
 //! Close codes, Close frames and the states of the closing handshake (RFC 6455 §7).
 
-use alloc::vec::Vec;
 use core::fmt;
 
 use crate::error::{ProtocolError, SendError};
+use crate::frame::ControlPayload;
 use crate::utf8::Utf8Bytes;
 
 /// A close code (§7.4): why an endpoint ends the connection.
@@ -188,18 +188,22 @@ pub(crate) fn decode_body(body: &[u8]) -> Result<Option<CloseFrame>, ProtocolErr
     }))
 }
 
-/// Appends the body of a Close frame to `body`, which is empty before.
-pub(crate) fn encode_body(code: CloseCode, reason: &str, body: &mut Vec<u8>) -> Result<(), SendError> {
+/// Writes the body of a Close frame: empty for [`CloseCode::NO_STATUS`], which must come without a reason.
+pub(crate) fn encode_body(code: CloseCode, reason: &str) -> Result<ControlPayload, SendError> {
+    if code == CloseCode::NO_STATUS && reason.is_empty() {
+        return Ok(ControlPayload::default());
+    }
     if !code.is_sendable() {
         return Err(SendError::InvalidCloseCode(code.0));
     }
     if reason.len() > MAX_REASON {
         return Err(SendError::ReasonTooLong);
     }
-    body.extend_from_slice(&code.0.to_be_bytes());
-    body.extend_from_slice(reason.as_bytes());
-    Ok(())
+    let mut body = ControlPayload::default();
+    body.append(&code.0.to_be_bytes());
+    body.append(reason.as_bytes());
+    Ok(body)
 }
 
 /// §5.5: a control frame has at most 125 bytes, and two of them are the code.
-pub(crate) const MAX_REASON: usize = 123;
+const MAX_REASON: usize = 123;

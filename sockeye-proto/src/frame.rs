@@ -200,6 +200,36 @@ const fn flag(set: bool, bit: u8) -> u8 {
     if set { bit } else { 0 }
 }
 
+/// The payload of a control frame, at most 125 bytes (§5.5), in place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ControlPayload {
+    length: u8,
+    bytes: [u8; MAX_CONTROL_PAYLOAD as usize],
+}
+
+impl ControlPayload {
+    /// Appends `bytes`, of which what goes past the 125th is left out: callers have checked.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        let free = &mut self.bytes[usize::from(self.length)..];
+        let length = bytes.len().min(free.len());
+        free[..length].copy_from_slice(&bytes[..length]);
+        self.length += length as u8;
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+impl Default for ControlPayload {
+    fn default() -> Self {
+        Self {
+            length: 0,
+            bytes: [0; MAX_CONTROL_PAYLOAD as usize],
+        }
+    }
+}
+
 /// §5.5: what a control frame carries at most, in bytes.
 pub(crate) const MAX_CONTROL_PAYLOAD: u8 = 125;
 

@@ -58,7 +58,7 @@ use bytes::Bytes;
 
 use crate::close::{CloseCode, CloseFrame, CloseState};
 use crate::deflate::{DeflateOptions, DeflateParams, Deflater, Inflater};
-use crate::frame::{MAX_CONTROL_PAYLOAD, Opcode};
+use crate::frame::{ControlPayload, Opcode};
 use crate::message::{Assembly, Message, MessageKind};
 use crate::utf8::{Utf8Bytes, Validator};
 
@@ -281,19 +281,6 @@ struct Extra {
     deflater: Option<Box<Deflater>>,
     /// The latest ping that could not be answered yet.
     waiting_pong: Option<ControlPayload>,
-}
-
-/// The payload of a control frame.
-#[derive(Debug, Clone, Copy)]
-struct ControlPayload {
-    length: u8,
-    bytes: [u8; MAX_CONTROL_PAYLOAD as usize],
-}
-
-impl ControlPayload {
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
-    }
 }
 
 impl Connection {

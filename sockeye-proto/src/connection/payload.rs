@@ -61,7 +61,7 @@ impl Connection {
         loop {
             let inflated = self.inflater().finish()?;
             self.assemble_output(inflated, limit)?;
-            if !inflated.more() {
+            if !inflated.more {
                 return self.end_assembly(payload.len());
             }
         }
@@ -100,7 +100,7 @@ impl Connection {
         // Output is left in the inflater while it fills its scratch area: more input must wait, and so must the end.
         if self.consume(consumed) && inflated.written == 0 {
             inflated = self.inflater().finish()?;
-            fin = !inflated.more();
+            fin = !inflated.more;
         }
         let limit = self.config.max_message_size;
         let extra = self.extra();

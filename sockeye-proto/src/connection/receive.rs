@@ -7,11 +7,11 @@ use core::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::{Connection, ControlPayload, Event, Expect, Receive, Role};
+use super::{Connection, Event, Expect, Receive, Role};
 use crate::close::{self, CloseCode, CloseFrame, CloseState};
 use crate::deflate;
 use crate::error::ProtocolError;
-use crate::frame::{FrameHeader, MAX_CONTROL_PAYLOAD, Opcode};
+use crate::frame::{ControlPayload, FrameHeader, Opcode};
 use crate::mask;
 use crate::message::MessageKind;
 use crate::utf8::{Utf8Bytes, Validator};
@@ -127,7 +127,10 @@ impl Connection {
     /// Fails the connection (§7.1.7): says why in a Close frame, unless one was sent, and discards what comes.
     pub(super) fn fail(&mut self, error: ProtocolError, out: &mut Vec<u8>) -> ProtocolError {
         if self.state == CloseState::Open {
-            self.append_close(CloseCode::from(&error), error.reason(), out);
+            // No reason of an error's is too long, and no code of its cannot be sent.
+            if let Ok(body) = close::encode_body(CloseCode::from(&error), error.reason()) {
+                self.append_close(CloseCode::from(&error), &body, out);
+            }
         }
         self.end();
         error
@@ -334,12 +337,9 @@ impl Connection {
         }
         // §5.5.3: "If an endpoint receives a Ping frame and has not yet sent Pong frame(s) in response to previous Ping
         // frame(s), the endpoint MAY elect to send a Pong frame for only the most recently processed Ping frame."
-        let mut bytes = [0; MAX_CONTROL_PAYLOAD as usize];
-        bytes[..body.len()].copy_from_slice(body);
-        self.extra().waiting_pong = Some(ControlPayload {
-            length: body.len() as u8,
-            bytes,
-        });
+        let mut pong = ControlPayload::default();
+        pong.append(body);
+        self.extra().waiting_pong = Some(pong);
     }
 
     /// §5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame, the endpoint MUST send a
@@ -349,7 +349,11 @@ impl Connection {
         let code = frame.map_or(CloseCode::NO_STATUS, |frame| frame.code);
         self.close_received = code.as_u16();
         if self.state == CloseState::Open {
-            self.append_close(code, "", out);
+            let mut body = ControlPayload::default();
+            if frame.is_some() {
+                body.append(&code.as_u16().to_be_bytes());
+            }
+            self.append_close(code, &body, out);
         }
         self.end();
     }

@@ -7,7 +7,7 @@ use super::{Connection, Role};
 use crate::close::{self, CloseCode, CloseState};
 use crate::deflate::{self, Deflater};
 use crate::error::SendError;
-use crate::frame::{FrameHeader, MAX_CONTROL_PAYLOAD, Opcode};
+use crate::frame::{ControlPayload, FrameHeader, MAX_CONTROL_PAYLOAD, Opcode};
 use crate::mask;
 use crate::message::Payload;
 use crate::prepared::Prepared;
@@ -162,23 +162,14 @@ impl Connection {
         if self.state != CloseState::Open {
             return Err(SendError::Closed);
         }
-        if code != CloseCode::NO_STATUS || !reason.is_empty() {
-            let mut body = Vec::new();
-            close::encode_body(code, reason, &mut body)?;
-        }
-        self.append_close(code, reason, out);
+        let body = close::encode_body(code, reason)?;
+        self.append_close(code, &body, out);
         self.state = CloseState::Closing;
         Ok(())
     }
 
-    /// Appends a Close whose code and reason are known to be valid.
-    pub(super) fn append_close(&mut self, code: CloseCode, reason: &str, out: &mut Vec<u8>) {
-        let mut body = Vec::new();
-        if code != CloseCode::NO_STATUS {
-            // A code that cannot be sent leaves the body empty; the callers have none.
-            let _ = close::encode_body(code, reason, &mut body);
-        }
-        self.append_frame(Opcode::Close, &body, out);
+    pub(super) fn append_close(&mut self, code: CloseCode, body: &ControlPayload, out: &mut Vec<u8>) {
+        self.append_frame(Opcode::Close, body.as_bytes(), out);
         self.close_sent = code.as_u16();
     }
 

@@ -46,12 +46,7 @@ impl Inflater {
 pub(crate) struct Inflated {
     pub(crate) read: usize,
     pub(crate) written: usize,
-}
-
-impl Inflated {
-    pub(crate) fn more(self) -> bool {
-        false
-    }
+    pub(crate) more: bool,
 }
 
 #[derive(Debug)]

@@ -18,20 +18,21 @@ pub(crate) struct Inflater {
     scratch: Box<[u8; SCRATCH]>,
     /// How much of [`TAIL`] the stream has taken for the message that ends.
     tail_read: usize,
+    /// The last step filled the scratch area: the stream may hold more output, even if it has taken all input.
+    full: bool,
+    /// The stream is corrupt, and the output before that has been handed over.
+    broken: bool,
 }
 
-/// What one step of an [`Inflater`] did: bytes read from the input, bytes that stand in [`Inflater::output`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What one step of an [`Inflater`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Inflated {
+    /// Bytes read from the input.
     pub(crate) read: usize,
+    /// Bytes that stand in [`Inflater::output`].
     pub(crate) written: usize,
-}
-
-impl Inflated {
-    /// Whether more output may follow without more input: the scratch area was filled to its end.
-    pub(crate) fn more(self) -> bool {
-        self.written == SCRATCH
-    }
+    /// Whether there is more to be told without more input: output that did not fit, or an error.
+    pub(crate) more: bool,
 }
 
 impl Inflater {
@@ -41,45 +42,59 @@ impl Inflater {
             stream: Inflate::new(false, 15),
             scratch: Box::new([0; SCRATCH]),
             tail_read: 0,
+            full: false,
+            broken: false,
         }
     }
 
     /// Inflates from `input` until that is used up or the scratch area is full.
+    ///
+    /// What was inflated before an error is handed over first, so that how the input was cut shows nowhere.
     pub(crate) fn inflate(&mut self, input: &[u8]) -> Result<Inflated, ProtocolError> {
-        let mut done = Inflated { read: 0, written: 0 };
-        while done.read < input.len() && !done.more() {
-            let start = (done.read, done.written);
+        let mut done = Inflated::default();
+        while (done.read < input.len() || self.full) && !done.more {
+            if self.broken {
+                return Err(ProtocolError::InvalidDeflate);
+            }
             let before = (self.stream.total_in(), self.stream.total_out());
-            let status = self
-                .stream
-                .decompress(
-                    &input[done.read..],
-                    &mut self.scratch[done.written..],
-                    InflateFlush::SyncFlush,
-                )
-                .map_err(|_| ProtocolError::InvalidDeflate)?;
-            done.read += (self.stream.total_in() - before.0) as usize;
-            done.written += (self.stream.total_out() - before.1) as usize;
-            let progress = (done.read, done.written) != start;
+            let (rest, free) = (&input[done.read..], &mut self.scratch[done.written..]);
+            let status = self.stream.decompress(rest, free, InflateFlush::SyncFlush);
+            let read = (self.stream.total_in() - before.0) as usize;
+            let written = (self.stream.total_out() - before.1) as usize;
+            done.written += written;
             match status {
                 // RFC 7692 §7.2.3.4: a block may have BFINAL set; what follows it is a new stream. A compressor that
                 // ends its stream starts the next one with an empty window, and so do we.
-                Status::StreamEnd => self.stream.reset(false),
+                Ok(Status::StreamEnd) => self.stream.reset(false),
+                Ok(Status::Ok | Status::BufError) if read + written > 0 || rest.is_empty() => {}
                 // There is input and room for output: a stream that takes neither is stuck.
-                Status::Ok | Status::BufError if !progress => return Err(ProtocolError::InvalidDeflate),
-                Status::Ok | Status::BufError => {}
+                Ok(_) | Err(_) => {
+                    self.broken = true;
+                    done.more = true;
+                    if done.written == 0 {
+                        return Err(ProtocolError::InvalidDeflate);
+                    }
+                    return Ok(done);
+                }
             }
+            done.read += read;
+            self.full = done.written == SCRATCH;
+            done.more = self.full;
         }
         Ok(done)
     }
 
-    /// Inflates what the sender took from the message's end. Call it until the answer's `more()` is false; the next
-    /// message may begin then.
+    /// Inflates what the sender took from the message's end. Call it until there is no `more`; the next message may
+    /// begin then.
     pub(crate) fn finish(&mut self) -> Result<Inflated, ProtocolError> {
+        // A message that ended with a final block is complete; a stream that has just begun takes no tail.
+        if self.stream.total_in() == 0 {
+            return Ok(Inflated::default());
+        }
         // RFC 7692 §7.2.2: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload of the message."
         let done = self.inflate(&TAIL[self.tail_read..])?;
         self.tail_read += done.read;
-        if !done.more() {
+        if !done.more {
             self.tail_read = 0;
         }
         Ok(done)
@@ -94,6 +109,8 @@ impl Inflater {
     pub(crate) fn reset(&mut self) {
         self.stream.reset(false);
         self.tail_read = 0;
+        self.full = false;
+        self.broken = false;
     }
 }
 
@@ -214,14 +231,14 @@ mod tests {
             let done = inflater.inflate(&payload[read..])?;
             read += done.read;
             out.extend_from_slice(inflater.output(done.written));
-            if read == payload.len() && !done.more() {
+            if read == payload.len() && !done.more {
                 break;
             }
         }
         loop {
             let done = inflater.finish()?;
             out.extend_from_slice(inflater.output(done.written));
-            if !done.more() {
+            if !done.more {
                 return Ok(out);
             }
         }
