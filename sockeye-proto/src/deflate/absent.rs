@@ -61,3 +61,19 @@ impl Deflater {
         match *self {}
     }
 }
+
+pub(crate) fn take_inflater() -> Box<Inflater> {
+    unreachable()
+}
+
+pub(crate) fn put_inflater(inflater: Box<Inflater>) {
+    match *inflater {}
+}
+
+pub(crate) fn take_deflater(_settings: DeflaterSettings) -> Box<Deflater> {
+    unreachable()
+}
+
+pub(crate) fn put_deflater(deflater: Box<Deflater>) {
+    match *deflater {}
+}

@@ -93,7 +93,10 @@ impl DeflateOptions {
     /// # Errors
     ///
     /// [`DeflateOptionsError::WindowBits`] unless it is 9 to 15.
-    pub const fn with_peer_max_window_bits(mut self, bits: u8) -> Result<Self, DeflateOptionsError> {
+    pub const fn with_peer_max_window_bits(
+        mut self,
+        bits: u8,
+    ) -> Result<Self, DeflateOptionsError> {
         if bits < Self::MIN_WINDOW_BITS || bits > Self::MAX_WINDOW_BITS {
             return Err(DeflateOptionsError::WindowBits(bits));
         }
