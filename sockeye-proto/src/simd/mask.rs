@@ -24,17 +24,33 @@ use core::mem::MaybeUninit;
 
 /// Masks `payload` in place.
 #[inline]
-pub(crate) fn apply(payload: &mut [u8], mut key: [u8; 4]) {
+pub(crate) fn apply(payload: &mut [u8], key: [u8; 4]) {
     if payload.len() < WIDE_FROM {
         return portable(payload, key);
     }
     if payload.len() < ALIGN_FROM {
         return wide(payload, key);
     }
-    let (head, aligned) = payload.split_at_mut(unaligned(payload.as_ptr(), payload.len()));
-    portable(head, key);
-    key.rotate_left(head.len() % 4);
-    wide(aligned, key);
+    aligned(payload, key);
+}
+
+/// Masks a long `payload` in place, with stores that straddle no cache lines.
+fn aligned(payload: &mut [u8], mut key: [u8; 4]) {
+    let unaligned = unaligned(payload.as_ptr());
+    // The first register and the first aligned one overlap. Masking the overlap twice would undo it, so the former is
+    // masked apart and put back last, where it writes what already stands there.
+    let head = payload.first_chunk::<REGISTER>().map(|head| {
+        let mut head = *head;
+        portable(&mut head, key);
+        head
+    });
+    key.rotate_left(unaligned % 4);
+    if let Some(rest) = payload.get_mut(unaligned..) {
+        wide(rest, key);
+    }
+    if let (Some(masked), Some(head)) = (head, payload.first_chunk_mut()) {
+        *head = masked;
+    }
 }
 
 /// Appends the masked `payload` to `out`, in one pass over both.
@@ -56,24 +72,26 @@ fn copy_into(out: &mut [MaybeUninit<u8>], payload: &[u8], mut key: [u8; 4]) {
     if payload.len() < ALIGN_FROM {
         return copy_wide(out, payload, key);
     }
-    // A store that straddles two cache lines costs more than such a load, so `out` is what is aligned.
-    let unaligned = unaligned(out.as_ptr().cast(), out.len());
-    let (out_head, out) = out.split_at_mut(unaligned);
-    let (head, payload) = payload.split_at(unaligned);
-    copy_portable(out_head, head, key);
+    // A store that straddles two cache lines costs more than such a load, so `out` is what is aligned. What overlaps
+    // is written twice alike.
+    let unaligned = unaligned(out.as_ptr().cast());
+    copy_portable(&mut out[..REGISTER], &payload[..REGISTER], key);
     key.rotate_left(unaligned % 4);
-    copy_wide(out, payload, key);
+    copy_wide(&mut out[unaligned..], &payload[unaligned..], key);
 }
 
 /// Bytes from which on AVX2 repays asking for it.
 const WIDE_FROM: usize = 128;
 
-/// Bytes from which on aligned stores repay the bytes that are masked apart.
-const ALIGN_FROM: usize = 8 * 1024;
+/// Bytes from which on aligned stores repay a second look at the first register. Several registers.
+const ALIGN_FROM: usize = 4096;
 
-/// How many of `len` bytes at `start` come before the first whole register.
-fn unaligned(start: *const u8, len: usize) -> usize {
-    start.align_offset(32).min(len)
+/// Bytes of an AVX2 register, the step at which addresses are aligned.
+const REGISTER: usize = 32;
+
+/// How many bytes from `start` on come before the first aligned register: fewer than [`REGISTER`].
+fn unaligned(start: *const u8) -> usize {
+    start.align_offset(REGISTER) % REGISTER
 }
 
 /// [`portable`] for the CPU at hand.
