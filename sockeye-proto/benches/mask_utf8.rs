@@ -101,11 +101,7 @@ impl Bench {
 
     fn mask_copy(&mut self) {
         self.out.clear();
-        mask::copy(
-            black_box(self.ascii.payload()),
-            black_box(KEY),
-            &mut self.out,
-        );
+        mask::copy(black_box(self.ascii.payload()), black_box(KEY), &mut self.out);
         black_box(&self.out);
     }
 
@@ -156,9 +152,7 @@ const ROUNDS: usize = 501;
 /// Prints the ratios, and says whether all reach their bars.
 fn ratios() -> bool {
     let mut reached = true;
-    println!(
-        "speed relative to memcpy, median of {ROUNDS} interleaved rounds (25th to 75th percentile)"
-    );
+    println!("speed relative to memcpy, median of {ROUNDS} interleaved rounds (25th to 75th percentile)");
     for size in SIZES {
         let mut bench = Bench::new(size);
         let mut ratios = ROUTINES.map(|_| Vec::with_capacity(ROUNDS));

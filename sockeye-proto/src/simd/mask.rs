@@ -233,12 +233,7 @@ mod tests {
             buffer.fill(0xee);
             buffer[at..at + len].copy_from_slice(&payload);
             mask(&mut buffer[at..at + len], key);
-            assert_eq!(
-                buffer[at..at + len],
-                expected,
-                "{len} bytes at {}",
-                at - line
-            );
+            assert_eq!(buffer[at..at + len], expected, "{len} bytes at {}", at - line);
             assert_eq!(buffer[at - at.min(1)..at], [0xee; 1][..at.min(1)]);
             assert_eq!(buffer[at + len], 0xee);
         }

@@ -226,11 +226,7 @@ mod tests {
             let result = validator.push(chunk);
             if bad.is_some_and(|bad| bad < end) {
                 let valid_up_to = valid_up_to.saturating_sub(start);
-                assert_eq!(
-                    result,
-                    Err(Utf8Error { valid_up_to }),
-                    "{all:x?} from {start}"
-                );
+                assert_eq!(result, Err(Utf8Error { valid_up_to }), "{all:x?} from {start}");
                 assert_eq!(validator, before);
                 return;
             }
@@ -241,13 +237,11 @@ mod tests {
     }
 
     /// Bytes at which a range of RFC 3629's grammar begins or ends, and their neighbours.
-    const EDGES: [u8; 12] = [
-        0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc2, 0xf0, 0xff,
-    ];
+    const EDGES: [u8; 12] = [0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc2, 0xf0, 0xff];
 
     const LEADS: [u8; 22] = [
-        0x00, 0x7f, 0x80, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0,
-        0xf1, 0xf3, 0xf4, 0xf5, 0xf7, 0xf8, 0xff,
+        0x00, 0x7f, 0x80, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4,
+        0xf5, 0xf7, 0xf8, 0xff,
     ];
 
     #[test]
@@ -309,11 +303,7 @@ mod tests {
                     assert_eq!(judged(&triple), viable(&triple), "{triple:x?}");
                     let mut stepwise = Validator::default();
                     stepwise.push(&pair).unwrap();
-                    assert_eq!(
-                        stepwise.push(&[third]).is_ok(),
-                        viable(&triple),
-                        "{triple:x?}"
-                    );
+                    assert_eq!(stepwise.push(&[third]).is_ok(), viable(&triple), "{triple:x?}");
                 }
             }
         }
@@ -370,13 +360,7 @@ mod tests {
     /// Puts code points, good and bad, at each place of the blocks that vector code works in.
     #[test]
     fn f10_code_points_at_every_place_of_long_text() {
-        let inserts: [&[u8]; 5] = [
-            "ö".as_bytes(),
-            "🐟".as_bytes(),
-            b"\xed\xa0\x80",
-            b"\xe2\x82",
-            b"\xff",
-        ];
+        let inserts: [&[u8]; 5] = ["ö".as_bytes(), "🐟".as_bytes(), b"\xed\xa0\x80", b"\xe2\x82", b"\xff"];
         for len in [31, 64, 150] {
             for at in 0..=len {
                 for insert in inserts {

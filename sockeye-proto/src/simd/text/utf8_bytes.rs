@@ -250,10 +250,7 @@ mod tests {
     #[test]
     fn f10_bytes_become_text_only_if_they_are_utf_8() {
         assert_eq!(Utf8Bytes::try_from(TEXT.as_bytes().to_vec()).unwrap(), TEXT);
-        assert_eq!(
-            Utf8Bytes::try_from(Bytes::from_static(TEXT.as_bytes())).unwrap(),
-            TEXT
-        );
+        assert_eq!(Utf8Bytes::try_from(Bytes::from_static(TEXT.as_bytes())).unwrap(), TEXT);
         let bad: [(&[u8], usize); 6] = [
             (b"\xff", 0),
             (b"a\xc3", 1),
@@ -278,11 +275,7 @@ mod tests {
             .flat_map(|start| edges.clone().map(move |end| (start, end)))
         {
             let expected = TEXT.get(start..end);
-            assert_eq!(
-                text.slice(start..end).as_deref(),
-                expected,
-                "{start}..{end}"
-            );
+            assert_eq!(text.slice(start..end).as_deref(), expected, "{start}..{end}");
             if let Some(last) = end.checked_sub(1) {
                 assert_eq!(text.slice(start..=last).as_deref(), TEXT.get(start..=last));
             }
@@ -307,10 +300,7 @@ mod tests {
         assert_eq!((string.as_str(), string.as_ptr()), (TEXT, buffer));
         let bytes = Bytes::from(Utf8Bytes::from(string));
         assert_eq!(bytes.as_ptr(), buffer);
-        assert_eq!(
-            Utf8Bytes::try_from(bytes).unwrap().into_bytes().as_ptr(),
-            buffer
-        );
+        assert_eq!(Utf8Bytes::try_from(bytes).unwrap().into_bytes().as_ptr(), buffer);
     }
 
     #[test]
@@ -326,10 +316,7 @@ mod tests {
         assert_eq!(map.get(TEXT), Some(&1));
         assert_eq!(map.hasher().hash_one(&text), map.hasher().hash_one(TEXT));
         assert_eq!(BTreeMap::from([(text, 2)]).get(TEXT), Some(&2));
-        assert_eq!(
-            AsRef::<[u8]>::as_ref(&Utf8Bytes::from("é")),
-            vec![0xc3, 0xa9]
-        );
+        assert_eq!(AsRef::<[u8]>::as_ref(&Utf8Bytes::from("é")), vec![0xc3, 0xa9]);
         assert_eq!(AsRef::<str>::as_ref(&Utf8Bytes::from("é")), "é");
     }
 }
