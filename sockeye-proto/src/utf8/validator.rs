@@ -162,6 +162,9 @@ fn incomplete_tail(bytes: &[u8]) -> usize {
 }
 
 /// Validates text that is all there, in one pass.
+///
+/// `simdutf8` has a path for ASCII, at 0.9 (1 KiB) to 1.9 times (64 KiB and more) the speed of a `memcpy` on a CPU with
+/// AVX2, and leaves what is shorter than 64 bytes to the standard library, whose path for ASCII takes words.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), Utf8Error> {
     if simdutf8::basic::from_utf8(bytes).is_ok() {
         return Ok(());

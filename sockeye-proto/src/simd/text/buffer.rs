@@ -16,13 +16,12 @@ use crate::utf8::validator::{Utf8Error, Validator};
 /// [`reserve`](Self::reserve) is called before a push: limits are the caller's.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TextBuffer {
-    /// What was pushed, in order: all of it went through `validator`, and nothing leaves but by `clear`.
+    /// What was pushed, in order: all of it went through `validator`, and nothing is removed.
     bytes: Vec<u8>,
     /// Stands after the last of `bytes`.
     validator: Validator,
 }
 
-#[allow(dead_code, reason = "whoever assembles messages chooses what it needs")]
 impl TextBuffer {
     /// Appends `chunk`.
     ///
@@ -48,11 +47,6 @@ impl TextBuffer {
         self.bytes.len()
     }
 
-    /// Whether nothing was pushed.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
     /// Bytes that the buffer holds without growing.
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
@@ -61,12 +55,6 @@ impl TextBuffer {
     /// Makes room for exactly `additional` bytes after those that are there.
     pub(crate) fn reserve(&mut self, additional: usize) {
         self.bytes.reserve_exact(additional);
-    }
-
-    /// Forgets the text and keeps the memory.
-    pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-        self.validator = Validator::default();
     }
 
     /// The text; `None` while it ends within a code point.
@@ -135,17 +123,13 @@ mod tests {
     }
 
     #[test]
-    fn clear_forgets_an_incomplete_code_point_and_keeps_the_memory() {
+    fn reserve_makes_room_and_no_more() {
         let mut buffer = TextBuffer::default();
+        assert_eq!(buffer.capacity(), 0);
         buffer.reserve(100);
-        let capacity = buffer.capacity();
-        assert!(capacity >= 100);
-        buffer.push(b"\xf0\x9f").unwrap();
-        buffer.clear();
-        assert!(buffer.is_empty() && buffer.is_complete());
-        assert_eq!((buffer.as_str(), buffer.capacity()), (Some(""), capacity));
-        buffer.push(b"ok").unwrap();
-        assert_eq!(buffer.as_str(), Some("ok"));
+        assert_eq!(buffer.capacity(), 100);
+        buffer.push(&[b'x'; 100]).unwrap();
+        assert_eq!(buffer.capacity(), 100);
     }
 
     #[test]
