@@ -18,7 +18,7 @@ use crate::utf8::validator::{Utf8Error, check};
 
 /// Text in a shared, immutable buffer: [`Bytes`] that always are valid UTF-8.
 ///
-/// A clone or a [`slice`](Self::slice) shares the buffer and copies nothing. It dereferences to [`str`] at no cost.
+/// A clone or a [`slice`](Self::slice) shares the buffer and copies nothing. It dereferences to [`str`](prim@str) at no cost.
 ///
 /// # Examples
 ///
