@@ -21,7 +21,7 @@ const SIZES: [(usize, usize); 3] = [(1024, 8), (64 * 1024, 14), (1024 * 1024, 14
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// A receive buffer with one frame, or with several that take turns: the payload of each stands where a header that
-/// begins a cache line leaves it. (Masking the same kilobyte over and over would measure how loads wait for the
+/// begins a cache line leaves it. (Masking the same kilobyte over and over can measure how loads wait for the
 /// stores just made, which no connection does.)
 struct Buffer {
     bytes: Vec<u8>,
