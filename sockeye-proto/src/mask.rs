@@ -46,18 +46,10 @@ pub fn apply(payload: &mut [u8], mut key: [u8; 4], phase: usize) {
 /// mask::copy(b"Hello", [0x37, 0xfa, 0x21, 0x3d], &mut out);
 /// assert_eq!(out[6..], [0x7f, 0x9f, 0x4d, 0x51, 0x58]);
 /// ```
+#[inline]
 pub fn copy(payload: &[u8], key: [u8; 4], out: &mut Vec<u8>) {
-    out.reserve(payload.len());
-    // Each piece is masked while it still is in the first-level cache, so memory is passed over once.
-    for piece in payload.chunks(COPY_PIECE) {
-        let start = out.len();
-        out.extend_from_slice(piece);
-        simd::mask::apply(&mut out[start..], key);
-    }
+    simd::mask::copy(payload, key, out);
 }
-
-/// Bytes copied before they are masked. A multiple of 4, so that every piece starts with the key's first byte.
-const COPY_PIECE: usize = 8 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -83,9 +75,9 @@ mod tests {
     }
 
     #[test]
-    fn copy_appends_across_pieces() {
-        let payload: Vec<u8> = (0..3 * COPY_PIECE + 5).map(|i| (i * 7 % 256) as u8).collect();
-        for len in [0, 1, 3, COPY_PIECE - 1, COPY_PIECE, COPY_PIECE + 1, payload.len()] {
+    fn section_5_3_copy_appends_and_keeps_what_was_there() {
+        let payload: Vec<u8> = (0..40_000).map(|i| (i * 7 % 256) as u8).collect();
+        for len in [0, 1, 3, 125, 126, 4096, 8192, 8193, payload.len()] {
             let mut out = b"head".to_vec();
             copy(&payload[..len], [9, 8, 7, 6], &mut out);
             assert_eq!(out[..4], *b"head");

@@ -21,16 +21,17 @@ fn client() -> Connection {
 fn section_5_7_samples() {
     let hello = [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f];
     assert_eq!(receive(client, &hello).events, [text("Hello")]);
-    let masked_hello = [
-        0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
-    ];
+    let masked_hello = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
     assert_eq!(masked(0x81, b"Hello"), masked_hello);
     assert_eq!(receive(server, &masked_hello).events, [text("Hello")]);
     let fragments = [0x01, 0x03, 0x48, 0x65, 0x6c, 0x80, 0x02, 0x6c, 0x6f];
     assert_eq!(receive(client, &fragments).events, [text("Hello")]);
     for length in [256, 65536] {
         let payload = vec![7; length];
-        assert_eq!(receive(client, &unmasked(0x82, &payload)).events, [Seen::Binary(payload)]);
+        assert_eq!(
+            receive(client, &unmasked(0x82, &payload)).events,
+            [Seen::Binary(payload)]
+        );
     }
 }
 
@@ -412,7 +413,13 @@ fn chunks_of_fragments_end_with_fin() {
         config.receive = Receive::Chunks;
         Connection::new(Role::Server, Arc::new(config))
     };
-    let input = [masked(0x02, b"ab"), masked(0x00, b""), masked(0x89, b"!"), masked(0x80, b"")].concat();
+    let input = [
+        masked(0x02, b"ab"),
+        masked(0x00, b""),
+        masked(0x89, b"!"),
+        masked(0x80, b""),
+    ]
+    .concat();
     let chunk = |bytes: &[u8], fin| Seen::Chunk(MessageKind::Binary, bytes.to_vec(), fin);
     let outcome = feed_borrowed(&mut chunks(), [&input[..]]);
     assert_eq!(
@@ -436,14 +443,18 @@ fn a_whole_plain_payload_is_handed_over_where_it_stands() {
         let mut input = BytesMut::from(&frame[..]);
         let place = input[at..].as_ptr();
         let event = server().receive_bytes(&mut input, &mut out).unwrap();
-        let Some(Event::Binary(bytes)) = event else { panic!("{event:?}") };
+        let Some(Event::Binary(bytes)) = event else {
+            panic!("{event:?}")
+        };
         assert_eq!((bytes.as_ptr(), &bytes[..]), (place, &payload[..]));
 
         let mut input = frame.clone();
         let place = input[at..].as_ptr();
         let mut server = server();
         let received = server.receive(&mut input, &mut out).unwrap();
-        let Some(Event::Binary(bytes)) = received.event else { panic!("{received:?}") };
+        let Some(Event::Binary(bytes)) = received.event else {
+            panic!("{received:?}")
+        };
         assert_eq!((bytes.as_ptr(), bytes), (place, &payload[..]));
     }
     // Text, that arrives in two reads.
@@ -456,6 +467,8 @@ fn a_whole_plain_payload_is_handed_over_where_it_stands() {
     assert_eq!(server.missing(), 4008);
     input.extend_from_slice(&frame[1000..]);
     let event = server.receive_bytes(&mut input, &mut out).unwrap();
-    let Some(Event::Text(text)) = event else { panic!("{event:?}") };
+    let Some(Event::Text(text)) = event else {
+        panic!("{event:?}")
+    };
     assert_eq!((text.as_bytes().as_ptr(), text.len()), (place, 5000));
 }

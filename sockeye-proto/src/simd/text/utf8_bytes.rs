@@ -1,8 +1,6 @@
-//! Text whose validity its type remembers, so that no byte is validated twice.
+//! Whole text in a buffer that can be shared.
 //!
-//! [`Utf8Bytes`] is whole text, [`TextBuffer`] text that is still arriving. This file holds every conversion that
-//! trusts an earlier check; the check itself is `utf8::validator`, safe code that these blocks rely on. Binary data
-//! has no place here: it is gathered in a plain `Vec<u8>`.
+//! What is trusted here is the check in `utf8::validator`, and the type of a `str`.
 
 use alloc::{string::String, vec::Vec};
 use core::{
@@ -16,11 +14,11 @@ use core::{
 
 use bytes::Bytes;
 
-use crate::utf8::validator::{Utf8Error, Validator, check};
+use crate::utf8::validator::{Utf8Error, check};
 
 /// Text in a shared, immutable buffer: [`Bytes`] that always are valid UTF-8.
 ///
-/// A clone or a [`slice`](Self::slice) shares the buffer and copies nothing. It dereferences to [`str`] at no cost.
+/// A clone or a [`slice`](Self::slice) shares the buffer and copies nothing. It dereferences to [`str`](prim@str) at no cost.
 ///
 /// # Examples
 ///
@@ -36,7 +34,7 @@ use crate::utf8::validator::{Utf8Error, Validator, check};
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Utf8Bytes {
-    /// Valid UTF-8: every constructor has checked it, or was given a `str`.
+    /// Valid UTF-8: every constructor has checked it, was given a `str`, or is unsafe.
     bytes: Bytes,
 }
 
@@ -47,6 +45,16 @@ impl Utf8Bytes {
         Self {
             bytes: Bytes::from_static(text.as_bytes()),
         }
+    }
+
+    /// Text that was validated before.
+    ///
+    /// # Safety
+    ///
+    /// `bytes` must be valid UTF-8.
+    pub(super) unsafe fn from_utf8_unchecked(bytes: Bytes) -> Self {
+        debug_assert!(check(&bytes).is_ok());
+        Self { bytes }
     }
 
     /// The text.
@@ -229,89 +237,86 @@ impl fmt::Debug for Utf8Bytes {
     }
 }
 
-/// Text that arrives in chunks cut anywhere: the fragments of a message, or what inflating it yields.
-///
-/// Each chunk is validated as it is appended, so that the whole needs no second pass. It grows as a `Vec` grows
-/// unless [`reserve`](Self::reserve) is called before each push: limits are the caller's.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TextBuffer {
-    /// What was pushed, in order: all of it went through `validator`, and nothing was removed but by `clear`.
-    bytes: Vec<u8>,
-    /// Stands after the last of `bytes`.
-    validator: Validator,
-}
+#[cfg(test)]
+mod tests {
+    use alloc::{borrow::ToOwned, collections::BTreeMap, format, string::ToString, vec};
+    use core::hash::BuildHasher;
+    use std::collections::HashMap;
 
-#[allow(dead_code, reason = "the message assembler chooses what it needs")]
-impl TextBuffer {
-    /// Appends `chunk`.
-    ///
-    /// # Errors
-    ///
-    /// [`Utf8Error`], relative to `chunk`, at the first bad byte. Then nothing was appended.
-    pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<(), Utf8Error> {
-        let mut validator = self.validator;
-        validator.push(chunk)?;
-        self.bytes.extend_from_slice(chunk);
-        // Last, so that the two agree even if growing panics.
-        self.validator = validator;
-        Ok(())
-    }
+    use super::*;
 
-    /// Whether the text ends with a whole code point.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.validator.is_complete()
-    }
+    const TEXT: &str = "aö→🐟";
 
-    /// Bytes of text, those of an incomplete code point included.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Whether nothing was pushed.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    /// Bytes that the buffer holds without growing.
-    pub(crate) fn capacity(&self) -> usize {
-        self.bytes.capacity()
-    }
-
-    /// Makes room for exactly `additional` bytes after those that are there.
-    pub(crate) fn reserve(&mut self, additional: usize) {
-        self.bytes.reserve_exact(additional);
-    }
-
-    /// Forgets the text and keeps the memory.
-    pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-        self.validator = Validator::default();
-    }
-
-    /// The text; `None` while it ends within a code point.
-    pub(crate) fn as_str(&self) -> Option<&str> {
-        if !self.is_complete() {
-            return None;
+    #[test]
+    fn f10_bytes_become_text_only_if_they_are_utf_8() {
+        assert_eq!(Utf8Bytes::try_from(TEXT.as_bytes().to_vec()).unwrap(), TEXT);
+        assert_eq!(Utf8Bytes::try_from(Bytes::from_static(TEXT.as_bytes())).unwrap(), TEXT);
+        let bad: [(&[u8], usize); 6] = [
+            (b"\xff", 0),
+            (b"a\xc3", 1),
+            (b"ab\xed\xa0\x80", 2),
+            (b"\xc0\x80", 0),
+            (b"\xf4\x90\x80\x80", 0),
+            (b"\xc3\xb6\x80", 2),
+        ];
+        for (bytes, valid_up_to) in bad {
+            let error = Err(Utf8Error { valid_up_to });
+            assert_eq!(Utf8Bytes::try_from(bytes.to_vec()), error);
+            assert_eq!(Utf8Bytes::try_from(Bytes::from_static(bytes)), error);
         }
-        // SAFETY: `push` appends only what the validator has accepted as the continuation of all before it, and the
-        // validator says that the last code point is whole.
-        Some(unsafe { str::from_utf8_unchecked(&self.bytes) })
     }
 
-    /// The text, without a copy.
-    ///
-    /// # Errors
-    ///
-    /// [`Utf8Error`], relative to the whole text, if it ends within a code point.
-    pub(crate) fn into_utf8_bytes(self) -> Result<Utf8Bytes, Utf8Error> {
-        if !self.is_complete() {
-            return Err(Utf8Error {
-                valid_up_to: self.len() - self.validator.pending(),
-            });
+    #[test]
+    fn slice_keeps_to_code_points_and_never_panics() {
+        let text = Utf8Bytes::from(TEXT);
+        let edges = 0..TEXT.len() + 3;
+        for (start, end) in edges
+            .clone()
+            .flat_map(|start| edges.clone().map(move |end| (start, end)))
+        {
+            let expected = TEXT.get(start..end);
+            assert_eq!(text.slice(start..end).as_deref(), expected, "{start}..{end}");
+            if let Some(last) = end.checked_sub(1) {
+                assert_eq!(text.slice(start..=last).as_deref(), TEXT.get(start..=last));
+            }
         }
-        // As `as_str`: all of it was validated on its way in.
-        Ok(Utf8Bytes {
-            bytes: Bytes::from(self.bytes),
-        })
+        assert_eq!(text.slice(..).unwrap(), TEXT);
+        assert_eq!(text.slice(..=usize::MAX), None);
+        let part = text.slice(1..3).unwrap();
+        assert_eq!(part.as_bytes().as_ptr(), text.as_bytes()[1..].as_ptr());
+    }
+
+    #[test]
+    fn conversions_take_the_buffer_over() {
+        let string = TEXT.to_owned();
+        let buffer = string.as_ptr();
+        let text = Utf8Bytes::from(string);
+        assert_eq!(text.as_ptr(), buffer);
+        let clone = text.clone();
+        assert_eq!(clone.as_ptr(), buffer);
+        let copied = String::from(clone);
+        assert_ne!(copied.as_ptr(), buffer);
+        let string = String::from(text);
+        assert_eq!((string.as_str(), string.as_ptr()), (TEXT, buffer));
+        let bytes = Bytes::from(Utf8Bytes::from(string));
+        assert_eq!(bytes.as_ptr(), buffer);
+        assert_eq!(Utf8Bytes::try_from(bytes).unwrap().into_bytes().as_ptr(), buffer);
+    }
+
+    #[test]
+    fn compares_orders_hashes_and_prints_as_a_str() {
+        let text = Utf8Bytes::from_static(TEXT);
+        let string = TEXT.to_owned();
+        assert!(text == *TEXT && text == TEXT && text == string);
+        assert!(*TEXT == text && TEXT == text && string == text);
+        assert!(text != Utf8Bytes::default() && Utf8Bytes::default() < text);
+        assert_eq!(text.to_string(), TEXT);
+        assert_eq!(format!("{text:?} {text:>6}"), format!("{TEXT:?} {TEXT:>6}"));
+        let map = HashMap::from([(text.clone(), 1)]);
+        assert_eq!(map.get(TEXT), Some(&1));
+        assert_eq!(map.hasher().hash_one(&text), map.hasher().hash_one(TEXT));
+        assert_eq!(BTreeMap::from([(text, 2)]).get(TEXT), Some(&2));
+        assert_eq!(AsRef::<[u8]>::as_ref(&Utf8Bytes::from("é")), vec![0xc3, 0xa9]);
+        assert_eq!(AsRef::<str>::as_ref(&Utf8Bytes::from("é")), "é");
     }
 }
