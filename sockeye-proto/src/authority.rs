@@ -65,15 +65,8 @@ fn parse_name(name: &str) -> Result<String, AuthorityError> {
     }
     // A name that ends in a number is an IPv4 address or a mistake, for example `127.1` or `10.0.0.256`, that
     // resolvers would read each in their own way.
-    let last = name
-        .trim_end_matches('.')
-        .rsplit('.')
-        .next()
-        .unwrap_or_default();
-    if !last.is_empty()
-        && last.bytes().all(|byte| byte.is_ascii_digit())
-        && name.parse::<Ipv4Addr>().is_err()
-    {
+    let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    if !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()) && name.parse::<Ipv4Addr>().is_err() {
         return Err(AuthorityError::Host);
     }
     Ok(name.to_ascii_lowercase())

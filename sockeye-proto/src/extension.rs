@@ -68,9 +68,7 @@ impl<'a> Parameter<'a> {
 /// # Errors
 ///
 /// [`ExtensionError`], if a value does not follow the grammar or a limit is passed.
-pub fn parse<'a>(
-    values: impl IntoIterator<Item = &'a [u8]>,
-) -> Result<Vec<Extension<'a>>, ExtensionError> {
+pub fn parse<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Extension<'a>>, ExtensionError> {
     // RFC 6455 §9.1: "Note that like other HTTP header fields, this header field MAY be split or combined across
     // multiple lines."
     let mut list = Vec::new();
@@ -190,9 +188,7 @@ impl<'a> Cursor<'a> {
             let byte = match byte {
                 b'"' => break,
                 b'\\' => {
-                    unescaped.get_or_insert_with(|| {
-                        body[..index].iter().copied().map(char::from).collect()
-                    });
+                    unescaped.get_or_insert_with(|| body[..index].iter().copied().map(char::from).collect());
                     index += 1;
                     *body.get(index).ok_or(ExtensionError::UnexpectedEnd)?
                 }
@@ -210,9 +206,7 @@ impl<'a> Cursor<'a> {
         }
         let value = match unescaped {
             Some(text) => Cow::Owned(text),
-            None => Cow::Borrowed(
-                token::as_token(&body[..index]).ok_or(ExtensionError::QuotedValueNotToken)?,
-            ),
+            None => Cow::Borrowed(token::as_token(&body[..index]).ok_or(ExtensionError::QuotedValueNotToken)?),
         };
         self.rest = skip_space(&body[index + 1..]);
         Ok(value)
@@ -259,9 +253,7 @@ impl fmt::Display for ExtensionError {
                 write!(f, "unexpected byte {byte:#04x} in a list of extensions")
             }
             Self::UnexpectedEnd => f.write_str("a list of extensions ends too early"),
-            Self::QuotedValueNotToken => {
-                f.write_str("the quoted value of an extension parameter is not a token")
-            }
+            Self::QuotedValueNotToken => f.write_str("the quoted value of an extension parameter is not a token"),
             Self::TooManyExtensions => write!(f, "more than {MAX_EXTENSIONS} extensions"),
             Self::TooManyParameters => {
                 write!(f, "more than {MAX_PARAMETERS} parameters on one extension")
@@ -312,28 +304,14 @@ impl fmt::Display for NegotiationError {
             Self::Malformed(error) => return error.fmt(f),
             Self::NotOffered => "the server answers an extension that was not offered",
             Self::Repeated => "the server answers one extension twice",
-            Self::UnknownParameter => {
-                "the server answers an unknown parameter of permessage-deflate"
-            }
+            Self::UnknownParameter => "the server answers an unknown parameter of permessage-deflate",
             Self::RepeatedParameter => "the server answers a parameter of permessage-deflate twice",
-            Self::IllegalValue => {
-                "the server answers a parameter of permessage-deflate with an illegal value"
-            }
-            Self::ClientMaxWindowBitsNotOffered => {
-                "the server answers client_max_window_bits, which was not offered"
-            }
-            Self::ClientMaxWindowBitsTooLarge => {
-                "the server answers a larger client_max_window_bits than offered"
-            }
-            Self::ServerMaxWindowBitsTooLarge => {
-                "the server answers a larger server_max_window_bits than offered"
-            }
-            Self::ServerMaxWindowBitsMissing => {
-                "the server's answer lacks the server_max_window_bits asked for"
-            }
-            Self::ServerNoContextTakeoverMissing => {
-                "the server's answer lacks server_no_context_takeover asked for"
-            }
+            Self::IllegalValue => "the server answers a parameter of permessage-deflate with an illegal value",
+            Self::ClientMaxWindowBitsNotOffered => "the server answers client_max_window_bits, which was not offered",
+            Self::ClientMaxWindowBitsTooLarge => "the server answers a larger client_max_window_bits than offered",
+            Self::ServerMaxWindowBitsTooLarge => "the server answers a larger server_max_window_bits than offered",
+            Self::ServerMaxWindowBitsMissing => "the server's answer lacks the server_max_window_bits asked for",
+            Self::ServerNoContextTakeoverMissing => "the server's answer lacks server_no_context_takeover asked for",
         })
     }
 }

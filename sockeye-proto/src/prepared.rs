@@ -77,7 +77,7 @@ impl Prepared {
     #[must_use]
     pub fn with_compression(mut self, options: &crate::deflate::DeflateOptions) -> Self {
         let window_bits = options.own_max_window_bits();
-        let mut deflater = crate::deflate::take_deflater(options.settings(window_bits));
+        let mut deflater = crate::deflate::take_shared_deflater(options);
         let body = deflater.compress(self.payload(), true);
         if body.len() < self.payload().len() {
             let body = Bytes::copy_from_slice(body);

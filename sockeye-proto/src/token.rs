@@ -9,20 +9,7 @@ pub(crate) const fn is_token_byte(byte: u8) -> bool {
     // "|" / "~" / DIGIT / ALPHA".
     matches!(
         byte,
-        b'!' | b'#'
-            | b'$'
-            | b'%'
-            | b'&'
-            | b'\''
-            | b'*'
-            | b'+'
-            | b'-'
-            | b'.'
-            | b'^'
-            | b'_'
-            | b'`'
-            | b'|'
-            | b'~'
+        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
     ) || byte.is_ascii_alphanumeric()
 }
 
@@ -69,8 +56,7 @@ pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Whether one of the lists in `values` holds `token`, in any case.
 pub(crate) fn contains<'a>(mut values: impl Iterator<Item = &'a [u8]>, token: &str) -> bool {
-    values
-        .any(|value| elements(value).any(|element| element.eq_ignore_ascii_case(token.as_bytes())))
+    values.any(|value| elements(value).any(|element| element.eq_ignore_ascii_case(token.as_bytes())))
 }
 
 #[cfg(test)]
@@ -99,14 +85,7 @@ mod tests {
     #[test]
     fn a_token_is_not_empty_and_has_no_separators() {
         assert_eq!(as_token(b"chat.v1"), Some("chat.v1"));
-        for bad in [
-            b"".as_slice(),
-            b"a b",
-            b"a,b",
-            b"a\"",
-            b"a\0",
-            "é".as_bytes(),
-        ] {
+        for bad in [b"".as_slice(), b"a b", b"a,b", b"a\"", b"a\0", "é".as_bytes()] {
             assert_eq!(as_token(bad), None);
         }
     }

@@ -188,13 +188,7 @@ impl TryFrom<&str> for WebSocketUri {
 
 impl fmt::Display for WebSocketUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}://{}{}",
-            self.scheme(),
-            self.host_header(),
-            self.resource
-        )
+        write!(f, "{}://{}{}", self.scheme(), self.host_header(), self.resource)
     }
 }
 
@@ -220,12 +214,7 @@ impl Credentials {
         let password = percent_decode(password)?;
         // RFC 7617 §2: "a user-id containing a colon character is invalid"; "The user-id and password MUST NOT
         // contain any control characters".
-        if username.contains(':')
-            || username
-                .chars()
-                .chain(password.chars())
-                .any(char::is_control)
-        {
+        if username.contains(':') || username.chars().chain(password.chars()).any(char::is_control) {
             return Err(UriError::UserInfo);
         }
         Ok(Some(Self { username, password }))
@@ -234,10 +223,7 @@ impl Credentials {
 
 /// The value of an Authorization header by RFC 7617 §2.
 pub(crate) fn basic_authorization(username: &str, password: &str) -> String {
-    format!(
-        "Basic {}",
-        STANDARD.encode(format!("{username}:{password}"))
-    )
+    format!("Basic {}", STANDARD.encode(format!("{username}:{password}")))
 }
 
 /// The resource name for what follows the authority.
@@ -261,11 +247,7 @@ fn percent_decode(text: &str) -> Result<String, UriError> {
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
         if byte == b'%' {
-            let mut digit = || {
-                bytes
-                    .next()
-                    .and_then(|digit| char::from(digit).to_digit(16))
-            };
+            let mut digit = || bytes.next().and_then(|digit| char::from(digit).to_digit(16));
             let (Some(high), Some(low)) = (digit(), digit()) else {
                 return Err(UriError::UserInfo);
             };
@@ -300,11 +282,7 @@ pub enum UriError {
 impl fmt::Display for UriError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLong => write!(
-                f,
-                "the URI is longer than {} bytes",
-                WebSocketUri::MAX_LENGTH
-            ),
+            Self::TooLong => write!(f, "the URI is longer than {} bytes", WebSocketUri::MAX_LENGTH),
             Self::IllegalByte(byte) => write!(
                 f,
                 "the URI contains the byte {byte:#04x}, which must be percent-encoded"

@@ -1,5 +1,4 @@
 //! RFC 7692 over two connections, and the permessage-deflate rows of the threat list.
-#![cfg(feature = "deflate")]
 
 mod common;
 
@@ -20,11 +19,22 @@ struct Agreement {
     window_bits: u8,
 }
 
-const TAKEOVER: Agreement = Agreement { takeover: true, window_bits: 15 };
-const NO_TAKEOVER: Agreement = Agreement { takeover: false, window_bits: 15 };
+const TAKEOVER: Agreement = Agreement {
+    takeover: true,
+    window_bits: 15,
+};
+const NO_TAKEOVER: Agreement = Agreement {
+    takeover: false,
+    window_bits: 15,
+};
 
 fn connection(role: Role, agreement: Agreement) -> Connection {
-    connection_with(role, agreement, DeflateOptions::server().with_threshold(0), Receive::Messages)
+    connection_with(
+        role,
+        agreement,
+        DeflateOptions::server().with_threshold(0),
+        Receive::Messages,
+    )
 }
 
 fn connection_with(role: Role, agreement: Agreement, deflate: DeflateOptions, receive: Receive) -> Connection {
@@ -61,7 +71,12 @@ fn section_7_2_3_1_hello_in_one_frame_and_in_fragments() {
 
 #[test]
 fn f8_a_ping_between_the_fragments_of_a_compressed_message() {
-    let input = [masked(0x41, &HELLO[..3]), masked(0x89, b"now"), masked(0x80, &HELLO[3..])].concat();
+    let input = [
+        masked(0x41, &HELLO[..3]),
+        masked(0x89, b"now"),
+        masked(0x80, &HELLO[3..]),
+    ]
+    .concat();
     let outcome = receive(|| connection(Role::Server, NO_TAKEOVER), &input);
     assert_eq!(outcome.events, [Seen::Ping(b"now".to_vec()), text("Hello")]);
     assert_eq!(outcome.out, unmasked(0x8A, b"now"));
@@ -79,7 +94,13 @@ fn d1_empty_messages() {
         }
     }
     // §7.2.3.6: the payload of an empty message is 0x00; an uncompressed one has none.
-    let input = [masked(0xC1, &[0]), masked(0x81, &[]), masked(0x41, &[]), masked(0x80, &[0])].concat();
+    let input = [
+        masked(0xC1, &[0]),
+        masked(0x81, &[]),
+        masked(0x41, &[]),
+        masked(0x80, &[0]),
+    ]
+    .concat();
     let outcome = receive(|| connection(Role::Server, NO_TAKEOVER), &input);
     assert_eq!(outcome.events, [text(""), text(""), text("")]);
 }
@@ -119,7 +140,9 @@ fn d3_corrupt_streams() {
 fn section_8_1_inflated_text_is_checked() {
     let mut client = connection(Role::Client, NO_TAKEOVER);
     let mut out = vec![];
-    client.send_with(&b"not text \xFF"[..], Compress::Always, &mut out).unwrap();
+    client
+        .send_with(&b"not text \xFF"[..], Compress::Always, &mut out)
+        .unwrap();
     out[0] = 0xC1;
     assert_fails_as(
         || connection(Role::Server, NO_TAKEOVER),
@@ -149,7 +172,9 @@ fn d7_uncompressed_messages_leave_the_window_alone() {
     let (mut client, mut server) = (connection(Role::Client, TAKEOVER), connection(Role::Server, TAKEOVER));
     let story = "once upon a time there was a sockeye that swam upstream";
     let mut wire = sent(&mut client, story);
-    client.send_with("in between, plain", Compress::Never, &mut wire).unwrap();
+    client
+        .send_with("in between, plain", Compress::Never, &mut wire)
+        .unwrap();
     wire.extend(sent(&mut client, story));
     let outcome = feed_borrowed(&mut server, [&wire[..]]);
     assert_eq!(outcome.events, [text(story), text("in between, plain"), text(story)]);
@@ -169,7 +194,10 @@ fn d7_a_broken_off_message_does_not_leak_into_the_next_connection() {
 fn d6_each_window_comes_back_and_8_bits_are_never_compressed() {
     let noise: String = (0..40_000_u32).map(|i| char::from(b'a' + (i * i % 23) as u8)).collect();
     for window_bits in 9..=15 {
-        let agreement = Agreement { takeover: true, window_bits };
+        let agreement = Agreement {
+            takeover: true,
+            window_bits,
+        };
         let (mut client, mut server) = (connection(Role::Client, agreement), connection(Role::Server, agreement));
         for _ in 0..3 {
             let wire = sent(&mut client, &noise);
@@ -177,7 +205,10 @@ fn d6_each_window_comes_back_and_8_bits_are_never_compressed() {
             assert_eq!(feed_borrowed(&mut server, [&wire[..]]).events, [text(&noise)]);
         }
     }
-    let agreement = Agreement { takeover: true, window_bits: 8 };
+    let agreement = Agreement {
+        takeover: true,
+        window_bits: 8,
+    };
     let mut client = connection(Role::Client, agreement);
     let mut wire = vec![];
     client.send_with(noise.as_str(), Compress::Always, &mut wire).unwrap();
@@ -211,7 +242,12 @@ fn fragments_of_a_compressed_message_have_rsv1_on_the_first_alone() {
         for _ in 0..2 {
             let mut out = vec![];
             let mut starts = vec![];
-            for (piece, fin) in [("a long tale, ", false), ("", false), ("a long tale", false), ("", true)] {
+            for (piece, fin) in [
+                ("a long tale, ", false),
+                ("", false),
+                ("a long tale", false),
+                ("", true),
+            ] {
                 starts.push(out.len());
                 server.send_fragment(piece, fin, Compress::Auto, &mut out).unwrap();
             }
@@ -236,7 +272,9 @@ fn chunks_of_a_compressed_message_pass_in_constant_memory() {
             let outcome = feed_borrowed(&mut server, wire.chunks(100));
             let mut whole = vec![];
             for (index, event) in outcome.events.iter().enumerate() {
-                let Seen::Chunk(MessageKind::Text, data, fin) = event else { panic!("{event:?}") };
+                let Seen::Chunk(MessageKind::Text, data, fin) = event else {
+                    panic!("{event:?}")
+                };
                 assert!(data.len() <= 8 * 1024);
                 assert_eq!(*fin, index + 1 == outcome.events.len());
                 whole.extend_from_slice(data);
@@ -261,11 +299,18 @@ fn a_prepared_message_is_encoded_once_for_all() {
     assert_eq!(compressed[0], 0xC1);
     assert!(compressed.len() < story.len());
     // A smaller window could not hold what the compressed form refers to.
-    let small = Agreement { takeover: false, window_bits: 10 };
+    let small = Agreement {
+        takeover: false,
+        window_bits: 10,
+    };
     assert_eq!(send(&mut connection(Role::Server, small))[0], 0x81);
     // Between messages with context takeover, in both directions.
     for role in [Role::Server, Role::Client] {
-        let other = if role == Role::Server { Role::Client } else { Role::Server };
+        let other = if role == Role::Server {
+            Role::Client
+        } else {
+            Role::Server
+        };
         let (mut sender, mut receiver) = (connection(role, TAKEOVER), connection(other, TAKEOVER));
         let mut wire = sent(&mut sender, story);
         wire.extend(send(&mut sender));
@@ -284,7 +329,10 @@ fn a_compressed_message_longer_than_any_compressor_makes_it_is_refused() {
     let small = || {
         let mut config = config();
         config.max_message_size = 1000;
-        let direction = DeflateDirection { context_takeover: false, max_window_bits: 15 };
+        let direction = DeflateDirection {
+            context_takeover: false,
+            max_window_bits: 15,
+        };
         Connection::new(Role::Server, Arc::new(config)).with_deflate(DeflateParams::new(direction, direction))
     };
     // Empty stored blocks inflate to nothing, for ever.

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cap::Cap;
 use common::*;
 use sockeye_proto::connection::{Compress, Connection, Receive, Role};
-use sockeye_proto::deflate::negotiation::DeflateDirection;
 use sockeye_proto::deflate::DeflateParams;
+use sockeye_proto::deflate::negotiation::DeflateDirection;
 use sockeye_proto::error::ProtocolError;
 
 #[global_allocator]
@@ -32,7 +32,10 @@ struct Heap {
 
 impl Heap {
     fn now() -> Self {
-        Self { start: ALLOCATOR.allocated(), most: 0 }
+        Self {
+            start: ALLOCATOR.allocated(),
+            most: 0,
+        }
     }
 
     fn look(&mut self) -> usize {
@@ -80,7 +83,10 @@ fn drive_with(
 }
 
 fn compressing(role: Role, takeover: bool) -> Connection {
-    let direction = DeflateDirection { context_takeover: takeover, max_window_bits: 15 };
+    let direction = DeflateDirection {
+        context_takeover: takeover,
+        max_window_bits: 15,
+    };
     Connection::new(role, Arc::new(config())).with_deflate(DeflateParams::new(direction, direction))
 }
 
@@ -111,7 +117,11 @@ fn f2_nothing_is_allocated_for_a_declared_length() {
         }
         input.clear();
         assert!(heap.look() <= 10_000 * 16 * KIB);
-        assert!(heap.look() <= 10_000 * 512, "and in fact a few hundred bytes: {}", heap.look());
+        assert!(
+            heap.look() <= 10_000 * 512,
+            "and in fact a few hundred bytes: {}",
+            heap.look()
+        );
     }
 }
 
@@ -170,7 +180,9 @@ fn m5_inflation_bombs() {
     let _alone = alone();
     let mut bomb = Vec::new();
     let mut client = compressing(Role::Client, false);
-    client.send_with(&vec![0; 64 * C][..], Compress::Always, &mut bomb).unwrap();
+    client
+        .send_with(&vec![0; 64 * C][..], Compress::Always, &mut bomb)
+        .unwrap();
     // The same compressed bytes again, spread over fragments of 1,000 bytes.
     let length = usize::from(u16::from_be_bytes([bomb[2], bomb[3]]));
     let (start, key) = if bomb[1] & 0x7F == 126 { (8, 4) } else { (14, 10) };
@@ -189,7 +201,10 @@ fn m5_inflation_bombs() {
         assert_eq!(server.close_sent().map(u16::from), Some(1009));
         assert!(heap.most <= C + 64 * KIB, "{}", heap.most);
         let peak = ALLOCATOR.max_allocated();
-        assert!(peak <= heap.start + 70 * C, "the bomb itself, never what it inflates to");
+        assert!(
+            peak <= heap.start + 70 * C,
+            "the bomb itself, never what it inflates to"
+        );
     }
 }
 
@@ -198,10 +213,15 @@ fn m5_a_bomb_in_chunks_stops_at_the_limit_too() {
     let _alone = alone();
     let mut bomb = Vec::new();
     let mut client = compressing(Role::Client, false);
-    client.send_with(&vec![0; 8 * C][..], Compress::Always, &mut bomb).unwrap();
+    client
+        .send_with(&vec![0; 8 * C][..], Compress::Always, &mut bomb)
+        .unwrap();
     let mut config = config();
     config.receive = Receive::Chunks;
-    let direction = DeflateDirection { context_takeover: false, max_window_bits: 15 };
+    let direction = DeflateDirection {
+        context_takeover: false,
+        max_window_bits: 15,
+    };
     let mut server =
         Connection::new(Role::Server, Arc::new(config)).with_deflate(DeflateParams::new(direction, direction));
     let mut heap = Heap::now();
@@ -253,10 +273,14 @@ fn m10_nothing_is_retained_after_a_large_message() {
     let _alone = alone();
     let payload = vec![b'a'; C];
     let mut compressed = Vec::new();
-    compressing(Role::Client, false).send(&payload[..], &mut compressed).unwrap();
+    compressing(Role::Client, false)
+        .send(&payload[..], &mut compressed)
+        .unwrap();
     assert!(compressed.len() < C / 100);
     let mut small = Vec::new();
-    compressing(Role::Client, false).send(&payload[..100], &mut small).unwrap();
+    compressing(Role::Client, false)
+        .send(&payload[..100], &mut small)
+        .unwrap();
     let fragments = [masked(0x01, &payload[..10]), masked(0x80, &payload[10..])].concat();
     for mut input in [masked(0x81, &payload), fragments, compressed] {
         let mut server = compressing(Role::Server, false);

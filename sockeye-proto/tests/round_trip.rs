@@ -82,13 +82,7 @@ fn send(sender: &mut Connection, step: &Step, out: &mut Vec<u8>) -> Vec<Seen> {
     }
 }
 
-fn send_piece(
-    sender: &mut Connection,
-    message: &Message,
-    range: std::ops::Range<usize>,
-    fin: bool,
-    out: &mut Vec<u8>,
-) {
+fn send_piece(sender: &mut Connection, message: &Message, range: std::ops::Range<usize>, fin: bool, out: &mut Vec<u8>) {
     match message {
         Message::Text(text) => sender.send_fragment(&text[range], fin, Compress::Auto, out),
         Message::Binary(bytes) => sender.send_fragment(&bytes[range], fin, Compress::Auto, out),
@@ -103,7 +97,10 @@ fn connection(role: Role, deflate: Option<(bool, bool, u8, u8)>) -> Connection {
     if let Some((server_takeover, client_takeover, server_bits, client_bits)) = deflate {
         let mut config = config();
         config.deflate = DeflateOptions::server().with_threshold(0);
-        let direction = |context_takeover, max_window_bits| DeflateDirection { context_takeover, max_window_bits };
+        let direction = |context_takeover, max_window_bits| DeflateDirection {
+            context_takeover,
+            max_window_bits,
+        };
         return connection(config).with_deflate(DeflateParams::new(
             direction(client_takeover, client_bits),
             direction(server_takeover, server_bits),

@@ -51,7 +51,7 @@ impl Connection {
         let limit = self.config.max_message_size;
         let mut read = 0;
         while read < payload.len() {
-            let inflated = self.inflater().inflate(&payload[read..])?;
+            let inflated = self.inflater()?.inflate(&payload[read..])?;
             read += inflated.read;
             self.assemble_output(inflated, limit)?;
         }
@@ -59,7 +59,7 @@ impl Connection {
             return Ok((payload.len(), None));
         }
         loop {
-            let inflated = self.inflater().finish()?;
+            let inflated = self.inflater()?.finish()?;
             self.assemble_output(inflated, limit)?;
             if !inflated.more {
                 return self.end_assembly(payload.len());
@@ -94,12 +94,12 @@ impl Connection {
     }
 
     fn inflated_chunk(&mut self, payload: &[u8]) -> Result<(usize, Option<Item>), ProtocolError> {
-        let mut inflated = self.inflater().inflate(payload)?;
+        let mut inflated = self.inflater()?.inflate(payload)?;
         let consumed = inflated.read;
         let mut fin = false;
         // Output is left in the inflater while it fills its scratch area: more input must wait, and so must the end.
         if self.consume(consumed) && inflated.written == 0 {
-            inflated = self.inflater().finish()?;
+            inflated = self.inflater()?.finish()?;
             fin = !inflated.more;
         }
         let limit = self.config.max_message_size;
@@ -146,8 +146,10 @@ impl Connection {
         Ok(())
     }
 
-    fn inflater(&mut self) -> &mut deflate::Inflater {
-        self.extra().inflater.get_or_insert_with(deflate::take_inflater)
+    fn inflater(&mut self) -> Result<&mut deflate::Inflater, ProtocolError> {
+        let agreed = self.deflate.ok_or(ProtocolError::UnexpectedRsv1)?;
+        let inflater = &mut self.extra().inflater;
+        Ok(inflater.get_or_insert_with(|| deflate::take_inflater(agreed)))
     }
 
     pub(super) fn inflated(&self, length: usize) -> &[u8] {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::{Connection, Role};
 use crate::close::{self, CloseCode, CloseState};
-use crate::deflate::{self, Deflater};
+use crate::deflate::{self, DeflateParams, Deflater};
 use crate::error::SendError;
 use crate::frame::{ControlPayload, FrameHeader, MAX_CONTROL_PAYLOAD, Opcode};
 use crate::mask;
@@ -48,10 +48,9 @@ impl Connection {
         let payload = payload.into();
         self.check_can_begin()?;
         let (opcode, bytes) = (payload.kind().opcode(), payload.as_bytes());
-        if self.would_compress(compress, bytes.len()) {
-            self.append_compressed(opcode, bytes, compress, out);
-        } else {
-            self.append_frame(opcode, bytes, out);
+        match self.compression(compress, bytes.len()) {
+            Some(agreed) => self.append_compressed(agreed, opcode, bytes, compress, out),
+            None => self.append_frame(opcode, bytes, out),
         }
         Ok(())
     }
@@ -83,15 +82,15 @@ impl Connection {
         }
         if first {
             self.sending = Some(payload.kind());
-            self.sending_compressed = self.would_compress(compress, usize::MAX);
+            self.sending_compressed = self.compression(compress, usize::MAX).is_some();
         }
         let opcode = if first {
             payload.kind().opcode()
         } else {
             Opcode::Continuation
         };
-        if self.sending_compressed {
-            let mut deflater = self.take_deflater();
+        if let Some(agreed) = self.deflate.filter(|_| self.sending_compressed) {
+            let mut deflater = self.take_deflater(agreed);
             let body = deflater.compress(payload.as_bytes(), fin);
             // RFC 7692 §6.1: only the first fragment of a compressed message has RSV1 set.
             self.append(fin, first, opcode, body, out);
@@ -221,24 +220,30 @@ impl Connection {
         Ok(())
     }
 
-    fn would_compress(&self, compress: Compress, length: usize) -> bool {
-        let Some(agreed) = self.deflate else {
-            return false;
+    /// What was agreed on compression, if a message of this length is to be compressed.
+    fn compression(&self, compress: Compress, length: usize) -> Option<DeflateParams> {
+        let wanted = match compress {
+            Compress::Auto => length >= self.config.deflate.threshold(),
+            Compress::Always => true,
+            Compress::Never => false,
         };
         // No compressor here works with a window of 8 bits. Not to compress is always allowed (RFC 7692 §6).
-        agreed.own_window_bits(self.role) > 8
-            && match compress {
-                Compress::Auto => length >= self.config.deflate.threshold(),
-                Compress::Always => true,
-                Compress::Never => false,
-            }
+        let can = |agreed: &DeflateParams| agreed.own_window_bits(self.role) > 8;
+        self.deflate.filter(|agreed| wanted && can(agreed))
     }
 
-    fn append_compressed(&mut self, opcode: Opcode, payload: &[u8], compress: Compress, out: &mut Vec<u8>) {
-        let mut deflater = self.take_deflater();
+    fn append_compressed(
+        &mut self,
+        agreed: DeflateParams,
+        opcode: Opcode,
+        payload: &[u8],
+        compress: Compress,
+        out: &mut Vec<u8>,
+    ) {
+        let mut deflater = self.take_deflater(agreed);
         let body = deflater.compress(payload, true);
         // Once a window that lasts has seen the message, the peer's must see it too.
-        let may_choose = compress == Compress::Auto && !self.own_context_takeover();
+        let may_choose = compress == Compress::Auto && !agreed.own_context_takeover(self.role);
         if may_choose && body.len() >= payload.len() {
             self.append_frame(opcode, payload, out);
         } else {
@@ -247,22 +252,17 @@ impl Connection {
         self.put_deflater(deflater, true);
     }
 
-    fn own_context_takeover(&self) -> bool {
-        self.deflate
-            .is_some_and(|agreed| agreed.own_context_takeover(self.role))
-    }
-
-    fn take_deflater(&mut self) -> Box<Deflater> {
+    fn take_deflater(&mut self, agreed: DeflateParams) -> Box<Deflater> {
         let own = self.extra.as_mut().and_then(|extra| extra.deflater.take());
-        own.unwrap_or_else(|| {
-            let window_bits = self.deflate.map_or(15, |agreed| agreed.own_window_bits(self.role));
-            deflate::take_deflater(self.config.deflate.settings(window_bits))
-        })
+        own.unwrap_or_else(|| deflate::take_deflater(agreed, self.role, &self.config.deflate))
     }
 
     /// Keeps the compressor while its window is of use, and gives it back otherwise.
     fn put_deflater(&mut self, deflater: Box<Deflater>, message_ended: bool) {
-        if !message_ended || self.own_context_takeover() {
+        let takeover = self
+            .deflate
+            .is_some_and(|agreed| agreed.own_context_takeover(self.role));
+        if !message_ended || takeover {
             self.extra().deflater = Some(deflater);
         } else {
             deflate::put_deflater(deflater);

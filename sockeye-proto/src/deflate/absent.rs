@@ -4,7 +4,7 @@
 use alloc::boxed::Box;
 
 use crate::connection::Role;
-use crate::deflate::DeflaterSettings;
+use crate::deflate::DeflateOptions;
 use crate::error::ProtocolError;
 
 /// What both endpoints agreed on. Without the feature `deflate` that is never anything.
@@ -62,18 +62,18 @@ impl Deflater {
     }
 }
 
-pub(crate) fn take_inflater() -> Box<Inflater> {
-    unreachable()
+pub(crate) fn take_inflater(agreed: DeflateParams) -> Box<Inflater> {
+    match agreed {}
 }
 
 pub(crate) fn put_inflater(inflater: Box<Inflater>) {
-    match *inflater {}
+    drop(inflater);
 }
 
-pub(crate) fn take_deflater(_settings: DeflaterSettings) -> Box<Deflater> {
-    unreachable()
+pub(crate) fn take_deflater(agreed: DeflateParams, _role: Role, _options: &DeflateOptions) -> Box<Deflater> {
+    match agreed {}
 }
 
 pub(crate) fn put_deflater(deflater: Box<Deflater>) {
-    match *deflater {}
+    drop(deflater);
 }

@@ -105,6 +105,7 @@ impl Inflater {
         &self.scratch[..written]
     }
 
+    #[cfg(any(feature = "std", test))]
     /// Forgets all that came before: the next message refers to none of it.
     pub(crate) fn reset(&mut self) {
         self.stream.reset(false);
@@ -145,6 +146,7 @@ impl Deflater {
         }
     }
 
+    #[cfg(any(feature = "std", test))]
     pub(crate) fn settings(&self) -> DeflaterSettings {
         self.settings
     }
@@ -189,6 +191,7 @@ impl Deflater {
         self.stream.reset();
     }
 
+    #[cfg(any(feature = "std", test))]
     /// Gives back what a large message made the output grow to.
     pub(crate) fn shrink(&mut self) {
         if self.output.capacity() > RETAINED_OUTPUT {
@@ -211,6 +214,7 @@ const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 /// The most that one step inflates or compresses, in bytes.
 const SCRATCH: usize = 8 * 1024;
 
+#[cfg(any(feature = "std", test))]
 /// Output capacity that a codec keeps between messages, in bytes.
 const RETAINED_OUTPUT: usize = 64 * 1024;
 

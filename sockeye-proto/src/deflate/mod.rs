@@ -1,4 +1,4 @@
-//! The permessage-deflate extension (RFC 7692).
+//! The permessage-deflate extension (RFC 7692): what is wished for, what is agreed on, and the codecs.
 
 #[cfg(feature = "deflate")]
 mod codec;
@@ -21,9 +21,10 @@ pub(crate) use self::codec::{Deflater, Inflated, Inflater};
 pub use self::negotiation::DeflateParams;
 pub use self::options::{DeflateOptions, DeflateOptionsError};
 #[cfg(feature = "deflate")]
-pub(crate) use self::pool::{put_deflater, put_inflater, take_deflater, take_inflater};
+pub(crate) use self::pool::{put_deflater, put_inflater, take_deflater, take_inflater, take_shared_deflater};
 
 /// What a compressor is made with; those with equal settings can stand in for each other.
+#[cfg(feature = "deflate")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DeflaterSettings {
     /// zlib's level, 1–9.

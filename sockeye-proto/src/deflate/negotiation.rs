@@ -36,10 +36,7 @@ impl DeflateParams {
     ///
     /// `None` unless both windows are 8 to 15 bits.
     #[must_use]
-    pub const fn new(
-        client_to_server: DeflateDirection,
-        server_to_client: DeflateDirection,
-    ) -> Option<Self> {
+    pub const fn new(client_to_server: DeflateDirection, server_to_client: DeflateDirection) -> Option<Self> {
         let client_max_window_bits = client_to_server.max_window_bits;
         let server_max_window_bits = server_to_client.max_window_bits;
         if client_max_window_bits < 8
@@ -128,10 +125,7 @@ impl DeflateParams {
 /// servers that decline such hints. The last one, only with `peer_limits_required` off, has no parameters at all.
 #[must_use]
 pub fn offers(options: &DeflateOptions) -> String {
-    let list: Vec<Extension<'_>> = offer_list(options)
-        .iter()
-        .map(Parameters::extension)
-        .collect();
+    let list: Vec<Extension<'_>> = offer_list(options).iter().map(Parameters::extension).collect();
     let mut value = String::new();
     extension::write(&list, &mut value);
     value
@@ -149,10 +143,7 @@ pub fn accept_response(
     // RFC 6455 §4.1: "If the response includes a |Sec-WebSocket-Extensions| header field and this header field
     // indicates the use of an extension that was not present in the client's handshake (the server has indicated an
     // extension not requested by the client), the client MUST _Fail the WebSocket Connection_."
-    if response
-        .iter()
-        .any(|extension| extension.name != PERMESSAGE_DEFLATE)
-    {
+    if response.iter().any(|extension| extension.name != PERMESSAGE_DEFLATE) {
         return Err(NegotiationError::NotOffered);
     }
     let answer = match response {
@@ -182,10 +173,7 @@ pub fn accept_response(
 ///
 /// An offer that is malformed, or that asks for a window of 8 bits for the server, is passed over.
 #[must_use]
-pub fn answer(
-    options: &DeflateOptions,
-    offers: &[Extension<'_>],
-) -> Option<(DeflateParams, String)> {
+pub fn answer(options: &DeflateOptions, offers: &[Extension<'_>]) -> Option<(DeflateParams, String)> {
     // RFC 7692 §5: "the server MUST... choose from the list in order of the client's preference": the elements of
     // the list are alternatives, the first being the one that the client likes best.
     let answer = offers
@@ -196,9 +184,7 @@ pub fn answer(
     let params = DeflateParams {
         server_no_context_takeover: answer.server_no_context_takeover,
         client_no_context_takeover: answer.client_no_context_takeover,
-        server_max_window_bits: answer
-            .server_max_window_bits
-            .unwrap_or(DeflateOptions::MAX_WINDOW_BITS),
+        server_max_window_bits: answer.server_max_window_bits.unwrap_or(DeflateOptions::MAX_WINDOW_BITS),
         client_max_window_bits: answer
             .client_max_window_bits
             .flatten()
@@ -219,14 +205,11 @@ fn answer_one(options: &DeflateOptions, offer: &Parameters) -> Option<Parameters
     {
         return None;
     }
-    let own = options.own_max_window_bits().min(
-        offer
-            .server_max_window_bits
-            .unwrap_or(DeflateOptions::MAX_WINDOW_BITS),
-    );
-    let server_max_window_bits = (offer.server_max_window_bits.is_some()
-        || own < DeflateOptions::MAX_WINDOW_BITS)
-        .then_some(own);
+    let own = options
+        .own_max_window_bits()
+        .min(offer.server_max_window_bits.unwrap_or(DeflateOptions::MAX_WINDOW_BITS));
+    let server_max_window_bits =
+        (offer.server_max_window_bits.is_some() || own < DeflateOptions::MAX_WINDOW_BITS).then_some(own);
 
     // RFC 7692 §7.1.2.2: "If a received extension negotiation offer doesn't have the "client_max_window_bits"
     // extension parameter, the corresponding extension negotiation response to the offer MUST NOT include the
@@ -244,10 +227,8 @@ fn answer_one(options: &DeflateOptions, offer: &Parameters) -> Option<Parameters
     };
     Some(Parameters {
         // RFC 7692 §7.1.1.1 and §7.1.1.2 let a server answer both without having been asked.
-        server_no_context_takeover: offer.server_no_context_takeover
-            || !options.own_context_takeover(),
-        client_no_context_takeover: offer.client_no_context_takeover
-            || !options.peer_context_takeover(),
+        server_no_context_takeover: offer.server_no_context_takeover || !options.own_context_takeover(),
+        client_no_context_takeover: offer.client_no_context_takeover || !options.peer_context_takeover(),
         server_max_window_bits,
         client_max_window_bits,
     })
@@ -261,11 +242,8 @@ fn agreed_by_client(options: &DeflateOptions, answer: &Parameters) -> DeflatePar
         .unwrap_or(DeflateOptions::MAX_WINDOW_BITS);
     DeflateParams {
         server_no_context_takeover: answer.server_no_context_takeover,
-        client_no_context_takeover: answer.client_no_context_takeover
-            || !options.own_context_takeover(),
-        server_max_window_bits: answer
-            .server_max_window_bits
-            .unwrap_or(DeflateOptions::MAX_WINDOW_BITS),
+        client_no_context_takeover: answer.client_no_context_takeover || !options.own_context_takeover(),
+        server_max_window_bits: answer.server_max_window_bits.unwrap_or(DeflateOptions::MAX_WINDOW_BITS),
         client_max_window_bits: allowed.min(options.own_max_window_bits()),
     }
 }

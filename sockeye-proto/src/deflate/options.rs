@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+#[cfg(feature = "deflate")]
 use super::DeflaterSettings;
 
 /// What one endpoint wants of permessage-deflate: what it asks of its peer and how its own codec works.
@@ -93,10 +94,7 @@ impl DeflateOptions {
     /// # Errors
     ///
     /// [`DeflateOptionsError::WindowBits`] unless it is 9 to 15.
-    pub const fn with_peer_max_window_bits(
-        mut self,
-        bits: u8,
-    ) -> Result<Self, DeflateOptionsError> {
+    pub const fn with_peer_max_window_bits(mut self, bits: u8) -> Result<Self, DeflateOptionsError> {
         if bits < Self::MIN_WINDOW_BITS || bits > Self::MAX_WINDOW_BITS {
             return Err(DeflateOptionsError::WindowBits(bits));
         }
@@ -208,6 +206,7 @@ impl DeflateOptions {
         self.threshold
     }
 
+    #[cfg(feature = "deflate")]
     /// What the own compressor is made with, for a connection whose own window has this many bits.
     pub(crate) const fn settings(&self, window_bits: u8) -> DeflaterSettings {
         DeflaterSettings {

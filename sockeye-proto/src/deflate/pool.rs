@@ -4,11 +4,41 @@
 //! with `std` each thread keeps a few, and an idle connection holds none. Without `std` there are no thread locals;
 //! a codec is then made for each message.
 
-#[cfg(feature = "std")]
-pub(crate) use self::thread::{put_deflater, put_inflater, take_deflater, take_inflater};
+use alloc::boxed::Box;
+
+use crate::connection::Role;
+use crate::deflate::codec::{Deflater, Inflater};
+use crate::deflate::{DeflateOptions, DeflateParams};
 
 #[cfg(not(feature = "std"))]
-pub(crate) use self::fresh::{put_deflater, put_inflater, take_deflater, take_inflater};
+use self::fresh as pool;
+#[cfg(feature = "std")]
+use self::thread as pool;
+
+/// An inflater that has seen nothing. `agreed` shows that there is something to inflate.
+pub(crate) fn take_inflater(_agreed: DeflateParams) -> Box<Inflater> {
+    pool::take_inflater()
+}
+
+/// Gives back an inflater that need not remember.
+pub(crate) fn put_inflater(inflater: Box<Inflater>) {
+    pool::put_inflater(inflater);
+}
+
+/// A compressor that has seen nothing, for the messages that `role` sends.
+pub(crate) fn take_deflater(agreed: DeflateParams, role: Role, options: &DeflateOptions) -> Box<Deflater> {
+    pool::take_deflater(options.settings(agreed.own_window_bits(role)))
+}
+
+/// A compressor that has seen nothing, for a message that goes to many connections.
+pub(crate) fn take_shared_deflater(options: &DeflateOptions) -> Box<Deflater> {
+    pool::take_deflater(options.settings(options.own_max_window_bits()))
+}
+
+/// Gives back a compressor that need not remember.
+pub(crate) fn put_deflater(deflater: Box<Deflater>) {
+    pool::put_deflater(deflater);
+}
 
 #[cfg(feature = "std")]
 mod thread {
@@ -21,13 +51,13 @@ mod thread {
     use crate::deflate::DeflaterSettings;
     use crate::deflate::codec::{Deflater, Inflater};
 
-    pub(crate) fn take_inflater() -> Box<Inflater> {
+    pub(super) fn take_inflater() -> Box<Inflater> {
         with(|pool| pool.inflaters.pop())
             .flatten()
             .unwrap_or_else(|| Box::new(Inflater::new()))
     }
 
-    pub(crate) fn put_inflater(mut inflater: Box<Inflater>) {
+    pub(super) fn put_inflater(mut inflater: Box<Inflater>) {
         with(|pool| {
             if pool.inflaters.len() < KEPT {
                 inflater.reset();
@@ -36,17 +66,17 @@ mod thread {
         });
     }
 
-    pub(crate) fn take_deflater(settings: DeflaterSettings) -> Box<Deflater> {
+    pub(super) fn take_deflater(settings: DeflaterSettings) -> Box<Deflater> {
         with(|pool| {
-            let fits = |deflater: &Box<Deflater>| deflater.settings() == settings;
-            let at = pool.deflaters.iter().rposition(fits)?;
+            let mut kept = pool.deflaters.iter();
+            let at = kept.rposition(|deflater| deflater.settings() == settings)?;
             Some(pool.deflaters.swap_remove(at))
         })
         .flatten()
         .unwrap_or_else(|| Box::new(Deflater::new(settings)))
     }
 
-    pub(crate) fn put_deflater(mut deflater: Box<Deflater>) {
+    pub(super) fn put_deflater(mut deflater: Box<Deflater>) {
         with(|pool| {
             deflater.reset();
             deflater.shrink();
@@ -57,6 +87,7 @@ mod thread {
         });
     }
 
+    #[allow(clippy::vec_box, reason = "connections hold them in boxes, and so they come and go")]
     #[derive(Default)]
     struct Pool {
         inflaters: Vec<Box<Inflater>>,
@@ -84,19 +115,19 @@ mod fresh {
     use crate::deflate::DeflaterSettings;
     use crate::deflate::codec::{Deflater, Inflater};
 
-    pub(crate) fn take_inflater() -> Box<Inflater> {
+    pub(super) fn take_inflater() -> Box<Inflater> {
         Box::new(Inflater::new())
     }
 
-    pub(crate) fn put_inflater(inflater: Box<Inflater>) {
+    pub(super) fn put_inflater(inflater: Box<Inflater>) {
         drop(inflater);
     }
 
-    pub(crate) fn take_deflater(settings: DeflaterSettings) -> Box<Deflater> {
+    pub(super) fn take_deflater(settings: DeflaterSettings) -> Box<Deflater> {
         Box::new(Deflater::new(settings))
     }
 
-    pub(crate) fn put_deflater(deflater: Box<Deflater>) {
+    pub(super) fn put_deflater(deflater: Box<Deflater>) {
         drop(deflater);
     }
 }

@@ -97,18 +97,12 @@ impl ClientOptions {
     ///
     /// [`OptionsError::Credentials`], if the name has a colon or either has a control character.
     pub fn set_basic_auth(&mut self, username: &str, password: &str) -> Result<(), OptionsError> {
-        if username.contains(':')
-            || username
-                .chars()
-                .chain(password.chars())
-                .any(char::is_control)
-        {
+        if username.contains(':') || username.chars().chain(password.chars()).any(char::is_control) {
             return Err(OptionsError::Credentials);
         }
-        Ok(self.headers.set(
-            "Authorization",
-            uri::basic_authorization(username, password),
-        )?)
+        Ok(self
+            .headers
+            .set("Authorization", uri::basic_authorization(username, password))?)
     }
 
     /// Sets the Authorization header to a bearer token (RFC 6750), before what the URI may contain.
@@ -121,9 +115,7 @@ impl ClientOptions {
         if token.is_empty() || !token.bytes().all(allowed) {
             return Err(OptionsError::Credentials);
         }
-        Ok(self
-            .headers
-            .set("Authorization", format!("Bearer {token}"))?)
+        Ok(self.headers.set("Authorization", format!("Bearer {token}"))?)
     }
 
     /// Removes Authorization, Cookie and Proxy-Authorization: for a redirect to another origin (see
@@ -233,24 +225,15 @@ impl<'a> ClientRequest<'a> {
         })
     }
 
-    fn verify_upgrade(
-        &self,
-        version: HttpVersion,
-        headers: &Headers,
-    ) -> Result<(), HandshakeError> {
+    fn verify_upgrade(&self, version: HttpVersion, headers: &Headers) -> Result<(), HandshakeError> {
         if version != HttpVersion::Http11 {
             return Err(HandshakeError::Version);
         }
         // RFC 6455 §4.1: "If the response lacks an |Upgrade| header field or the |Upgrade| header field contains a
         // value that is not an ASCII case-insensitive match for the value "websocket", the client MUST _Fail the
         // WebSocket Connection_."
-        let mut upgrades = headers
-            .values("Upgrade")
-            .flat_map(token::elements)
-            .peekable();
-        if upgrades.peek().is_none()
-            || !upgrades.all(|value| value.eq_ignore_ascii_case(b"websocket"))
-        {
+        let mut upgrades = headers.values("Upgrade").flat_map(token::elements).peekable();
+        if upgrades.peek().is_none() || !upgrades.all(|value| value.eq_ignore_ascii_case(b"websocket")) {
             return Err(HandshakeError::UpgradeMissing);
         }
         // RFC 6455 §4.1: "If the response lacks a |Connection| header field or the |Connection| header field doesn't
@@ -265,9 +248,7 @@ impl<'a> ClientRequest<'a> {
         match headers.only("Sec-WebSocket-Accept") {
             Only::Missing => Err(HandshakeError::AcceptMissing),
             Only::Repeated => Err(HandshakeError::AcceptRepeated),
-            Only::One(accept) if accept != key::accept_key(&self.key) => {
-                Err(HandshakeError::AcceptMismatch)
-            }
+            Only::One(accept) if accept != key::accept_key(&self.key) => Err(HandshakeError::AcceptMismatch),
             Only::One(_) => Ok(()),
         }
     }
@@ -280,16 +261,8 @@ impl<'a> ClientRequest<'a> {
             Only::Missing => Ok(None),
             Only::Repeated => Err(HandshakeError::SubprotocolRepeated),
             Only::One(chosen) => {
-                let offered = self
-                    .options
-                    .subprotocols
-                    .iter()
-                    .find(|name| name.as_bytes() == chosen);
-                Ok(Some(
-                    offered
-                        .ok_or(HandshakeError::SubprotocolNotOffered)?
-                        .to_string(),
-                ))
+                let offered = self.options.subprotocols.iter().find(|name| name.as_bytes() == chosen);
+                Ok(Some(offered.ok_or(HandshakeError::SubprotocolNotOffered)?.to_string()))
             }
         }
     }
@@ -346,10 +319,7 @@ impl Response {
 #[derive(Clone, Debug)]
 pub struct Established {
     subprotocol: Option<String>,
-    #[cfg_attr(
-        not(feature = "deflate"),
-        expect(dead_code, reason = "nothing can be agreed on")
-    )]
+    #[cfg_attr(not(feature = "deflate"), expect(dead_code, reason = "nothing can be agreed on"))]
     pub(super) agreed: extensions::Agreed,
     headers: Headers,
 }

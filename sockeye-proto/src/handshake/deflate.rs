@@ -24,10 +24,7 @@ pub(super) fn offers(wanted: &Wanted) -> Option<String> {
     wanted.as_ref().map(negotiation::offers)
 }
 
-pub(super) fn accept_response(
-    wanted: &Wanted,
-    response: &[Extension<'_>],
-) -> Result<Agreed, NegotiationError> {
+pub(super) fn accept_response(wanted: &Wanted, response: &[Extension<'_>]) -> Result<Agreed, NegotiationError> {
     match wanted {
         Some(options) => negotiation::accept_response(options, response),
         None if response.is_empty() => Ok(None),

@@ -67,10 +67,7 @@ impl Headers {
     pub fn remove(&mut self, name: &str) {
         if self.contains(name) {
             let mut kept = Self::new();
-            for (other, value) in self
-                .iter()
-                .filter(|(other, _)| !other.eq_ignore_ascii_case(name))
-            {
+            for (other, value) in self.iter().filter(|(other, _)| !other.eq_ignore_ascii_case(name)) {
                 kept.push(other.as_bytes(), value);
             }
             *self = kept;
@@ -93,8 +90,7 @@ impl Headers {
     /// The value of the first field of the name, if it is text.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.value(name)
-            .and_then(|value| core::str::from_utf8(value).ok())
+        self.value(name).and_then(|value| core::str::from_utf8(value).ok())
     }
 
     /// The values of all fields of the name, in order.
@@ -137,10 +133,7 @@ impl Headers {
     /// The value of the only field of the name.
     pub(super) fn only(&self, name: &str) -> Only<'_> {
         let mut found = Only::Missing;
-        for (_, value) in self
-            .iter()
-            .filter(|(other, _)| other.eq_ignore_ascii_case(name))
-        {
+        for (_, value) in self.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name)) {
             found = match found {
                 Only::Missing => Only::One(value),
                 _ => return Only::Repeated,
@@ -191,9 +184,7 @@ impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map()
             .entries(self.iter().map(|(name, value)| {
-                let secret = CREDENTIALS
-                    .iter()
-                    .any(|secret| name.eq_ignore_ascii_case(secret));
+                let secret = CREDENTIALS.iter().any(|secret| name.eq_ignore_ascii_case(secret));
                 (
                     name,
                     if secret {
@@ -238,9 +229,4 @@ fn is_reserved(name: &str) -> bool {
 }
 
 /// Headers that hold credentials: not printed, not carried along to another origin.
-pub(super) const CREDENTIALS: [&str; 4] = [
-    "Authorization",
-    "Cookie",
-    "Proxy-Authorization",
-    "Set-Cookie",
-];
+pub(super) const CREDENTIALS: [&str; 4] = ["Authorization", "Cookie", "Proxy-Authorization", "Set-Cookie"];

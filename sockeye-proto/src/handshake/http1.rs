@@ -69,10 +69,7 @@ impl RequestReader {
         };
         let mut fields = vec![httparse::EMPTY_HEADER; self.scanner.headers()];
         let mut request = httparse::Request::new(&mut fields);
-        let complete = request
-            .parse(&received[..consumed])
-            .map_err(head_error)?
-            .is_complete();
+        let complete = request.parse(&received[..consumed]).map_err(head_error)?.is_complete();
         let (Some(method), Some(target), Some(version), true) =
             (request.method, request.path, request.version, complete)
         else {
@@ -82,12 +79,7 @@ impl RequestReader {
             return Err(HeadError::FirstLine);
         }
         let headers = collect(request.headers, consumed);
-        let head = Request::new(
-            method.to_string(),
-            target.to_string(),
-            http_version(version),
-            headers,
-        );
+        let head = Request::new(method.to_string(), target.to_string(), http_version(version), headers);
         Ok(Parsed::Complete { head, consumed })
     }
 }
@@ -119,12 +111,9 @@ impl ResponseReader {
             };
             let mut fields = vec![httparse::EMPTY_HEADER; self.scanner.headers()];
             let mut response = httparse::Response::new(&mut fields);
-            let head = received
-                .get(self.scanner.start..consumed)
-                .unwrap_or_default();
+            let head = received.get(self.scanner.start..consumed).unwrap_or_default();
             let complete = response.parse(head).map_err(head_error)?.is_complete();
-            let (Some(status), Some(version), true) = (response.code, response.version, complete)
-            else {
+            let (Some(status), Some(version), true) = (response.code, response.version, complete) else {
                 return Err(HeadError::FirstLine);
             };
             // RFC 9110 §15.2: "A client MUST be able to parse one or more 1xx responses received prior to a final
@@ -189,9 +178,7 @@ impl Scanner {
                 self.limits.header
             };
             // One line of full length with its CRLF, so that a flood is refused without looking at all of it.
-            let window = received
-                .len()
-                .min(self.line.saturating_add(limit).saturating_add(2));
+            let window = received.len().min(self.line.saturating_add(limit).saturating_add(2));
             let fresh = received.get(self.scanned..window).unwrap_or_default();
             let Some(found) = fresh.iter().position(|&byte| byte == b'\n') else {
                 self.scanned = self.scanned.max(window);

@@ -36,10 +36,7 @@ pub(super) fn is_key(key: &[u8]) -> bool {
     // RFC 6455 §4.2.1: "The base64-encoded value... when decoded, is 16 bytes in length". 18 is what 24 characters
     // could hold.
     let mut nonce = [0; 18];
-    key.len() == 24
-        && LENIENT
-            .decode_slice(key, &mut nonce)
-            .is_ok_and(|length| length == 16)
+    key.len() == 24 && LENIENT.decode_slice(key, &mut nonce).is_ok_and(|length| length == 16)
 }
 
 /// `out` has the exact size, so that encoding cannot fail.

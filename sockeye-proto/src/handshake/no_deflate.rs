@@ -14,10 +14,7 @@ pub(super) fn offers((): &Wanted) -> Option<String> {
     None
 }
 
-pub(super) fn accept_response(
-    (): &Wanted,
-    response: &[Extension<'_>],
-) -> Result<Agreed, NegotiationError> {
+pub(super) fn accept_response((): &Wanted, response: &[Extension<'_>]) -> Result<Agreed, NegotiationError> {
     if response.is_empty() {
         Ok(())
     } else {

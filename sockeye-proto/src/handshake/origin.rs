@@ -39,9 +39,7 @@ impl Origin {
     /// ends TLS cannot know which scheme its clients see. A `secure` server knows, and takes `https` only.
     fn is_host(&self, host: &Authority, secure: bool) -> bool {
         let port = host.port.unwrap_or(default_port(self.https));
-        (self.https || !secure)
-            && self.authority.host == host.host
-            && self.authority.port == Some(port)
+        (self.https || !secure) && self.authority.host == host.host && self.authority.port == Some(port)
     }
 }
 

@@ -26,11 +26,7 @@ impl Rejection {
     /// A rejection by the application. A status that does not refuse anything, below 300 or above 999, becomes 500.
     #[must_use]
     pub fn new(status: u16) -> Self {
-        let status = if (300..1000).contains(&status) {
-            status
-        } else {
-            500
-        };
+        let status = if (300..1000).contains(&status) { status } else { 500 };
         Self {
             cause: RejectionCause::Application,
             status,
@@ -68,11 +64,7 @@ impl Rejection {
     /// # Errors
     ///
     /// [`OptionsError::Header`], if it is malformed or belongs to the framing of the response.
-    pub fn with_header(
-        mut self,
-        name: &str,
-        value: impl AsRef<[u8]>,
-    ) -> Result<Self, OptionsError> {
+    pub fn with_header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, OptionsError> {
         self.headers.append_extra(name, value.as_ref())?;
         Ok(self)
     }
@@ -97,9 +89,7 @@ impl Rejection {
         if !self.body.is_empty() && !self.headers.contains("Content-Type") {
             out.extend_from_slice(b"Content-Type: text/plain; charset=utf-8\r\n");
         }
-        out.extend_from_slice(
-            alloc::format!("Content-Length: {}\r\n\r\n", self.body.len()).as_bytes(),
-        );
+        out.extend_from_slice(alloc::format!("Content-Length: {}\r\n\r\n", self.body.len()).as_bytes());
         out.extend_from_slice(&self.body);
     }
 }
@@ -131,11 +121,7 @@ impl From<HeadError> for Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "handshake refused with status {}: {}",
-            self.status, self.cause
-        )
+        write!(f, "handshake refused with status {}: {}", self.status, self.cause)
     }
 }
 
@@ -197,9 +183,7 @@ impl RejectionCause {
     pub const fn status(self) -> u16 {
         match self {
             Self::Head(HeadError::FirstLineTooLong) => 414,
-            Self::Head(
-                HeadError::HeaderTooLong | HeadError::TooManyHeaders | HeadError::TooLong,
-            ) => 431,
+            Self::Head(HeadError::HeaderTooLong | HeadError::TooManyHeaders | HeadError::TooLong) => 431,
             Self::NotUpgrade | Self::WebSocketVersion => 426,
             Self::Method => 405,
             Self::Origin => 403,

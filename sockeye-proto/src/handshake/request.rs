@@ -20,12 +20,7 @@ impl Request {
     /// A request with the method and the target of its first line. An extended CONNECT has `:path` as its target and
     /// needs [`with_authority`](Self::with_authority) and [`with_protocol`](Self::with_protocol).
     #[must_use]
-    pub const fn new(
-        method: String,
-        target: String,
-        version: HttpVersion,
-        headers: Headers,
-    ) -> Self {
+    pub const fn new(method: String, target: String, version: HttpVersion, headers: Headers) -> Self {
         Self {
             method,
             target,
@@ -107,10 +102,7 @@ impl Request {
     /// The query, not decoded, without its question mark.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
-        self.parts()
-            .path_and_query
-            .split_once('?')
-            .map(|(_, query)| query)
+        self.parts().path_and_query.split_once('?').map(|(_, query)| query)
     }
 
     /// Whom the request is for: the authority of an absolute target, `:authority`, or the first Host header.

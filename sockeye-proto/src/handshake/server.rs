@@ -29,8 +29,8 @@ use alloc::{
 
 pub use super::request::Request;
 use super::{
-    Headers, HttpVersion, OptionsError, OriginPolicy, Rejection, RejectionCause, WEBSOCKET_VERSION,
-    extensions, headers::Only, http1, key,
+    Headers, HttpVersion, OptionsError, OriginPolicy, Rejection, RejectionCause, WEBSOCKET_VERSION, extensions,
+    headers::Only, http1, key,
 };
 use crate::{authority::Authority, extension, token};
 
@@ -106,8 +106,8 @@ fn check(request: &Request, options: &ServerOptions) -> Result<Accepted, Rejecti
     let subprotocol = list(&offered)
         .find(|name| options.subprotocols.iter().any(|known| known == name))
         .map(ToString::to_string);
-    let offers = extension::parse(request.headers().values("Sec-WebSocket-Extensions"))
-        .map_err(RejectionCause::Extensions)?;
+    let offers =
+        extension::parse(request.headers().values("Sec-WebSocket-Extensions")).map_err(RejectionCause::Extensions)?;
     let (agreed, extensions_value) = extensions::answer(&options.extensions, &offers);
     Ok(Accepted {
         accept,
@@ -151,11 +151,7 @@ fn check_upgrade(request: &Request) -> Result<&[u8], RejectionCause> {
         return Err(RejectionCause::ConnectionMissing);
     }
     // A body would have to be read before the frames, and two readers may disagree on its length (RFC 9112 §11.2).
-    if headers.contains("Transfer-Encoding")
-        || headers
-            .values("Content-Length")
-            .any(|length| length != b"0")
-    {
+    if headers.contains("Transfer-Encoding") || headers.values("Content-Length").any(|length| length != b"0") {
         return Err(RejectionCause::Body);
     }
     // RFC 6455 §4.2.1: "A |Sec-WebSocket-Key| header field with a base64-encoded (see Section 4 of [RFC4648]) value
@@ -191,9 +187,7 @@ fn check_version(headers: &Headers) -> Result<(), RejectionCause> {
     match headers.only("Sec-WebSocket-Version") {
         Only::Missing => Err(RejectionCause::WebSocketVersionMissing),
         Only::Repeated => Err(RejectionCause::WebSocketVersionRepeated),
-        Only::One(version) if version != WEBSOCKET_VERSION.as_bytes() => {
-            Err(RejectionCause::WebSocketVersion)
-        }
+        Only::One(version) if version != WEBSOCKET_VERSION.as_bytes() => Err(RejectionCause::WebSocketVersion),
         Only::One(_) => Ok(()),
     }
 }
@@ -206,11 +200,7 @@ fn check_target(request: &Request) -> Result<Authority, RejectionCause> {
     Authority::parse(authority).map_err(|_| RejectionCause::HostMalformed)
 }
 
-fn check_origin(
-    request: &Request,
-    options: &ServerOptions,
-    host: &Authority,
-) -> Result<(), RejectionCause> {
+fn check_origin(request: &Request, options: &ServerOptions, host: &Authority) -> Result<(), RejectionCause> {
     let origin = match request.headers().only("Origin") {
         Only::Missing => return Ok(()),
         Only::One(origin) => Some(origin),
@@ -222,11 +212,7 @@ fn check_origin(
         Some(origin) => options.origin_policy.allows(origin, host, request.secure()),
         None => options.origin_policy == OriginPolicy::Any,
     };
-    if allowed {
-        Ok(())
-    } else {
-        Err(RejectionCause::Origin)
-    }
+    if allowed { Ok(()) } else { Err(RejectionCause::Origin) }
 }
 
 /// The client's list, over all headers, as one list: it takes no more memory than it took in the request.
@@ -234,10 +220,7 @@ fn offered_subprotocols(headers: &Headers) -> Result<String, RejectionCause> {
     let mut offered = String::new();
     // RFC 6455 §11.3.4: it "MAY appear multiple times in an HTTP request (which is logically the same as a single
     // |Sec-WebSocket-Protocol| header field that contains all values)."
-    for name in headers
-        .values("Sec-WebSocket-Protocol")
-        .flat_map(token::elements)
-    {
+    for name in headers.values("Sec-WebSocket-Protocol").flat_map(token::elements) {
         let name = token::as_token(name).ok_or(RejectionCause::Subprotocols)?;
         if !offered.is_empty() {
             offered.push(',');
@@ -258,10 +241,7 @@ pub struct Accepted {
     accept: Option<[u8; 28]>,
     offered: String,
     subprotocol: Option<String>,
-    #[cfg_attr(
-        not(feature = "deflate"),
-        expect(dead_code, reason = "nothing can be agreed on")
-    )]
+    #[cfg_attr(not(feature = "deflate"), expect(dead_code, reason = "nothing can be agreed on"))]
     pub(super) agreed: extensions::Agreed,
     pub(super) extensions_value: Option<String>,
     headers: Headers,

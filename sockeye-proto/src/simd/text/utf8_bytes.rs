@@ -237,7 +237,7 @@ impl fmt::Debug for Utf8Bytes {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 mod tests {
     use alloc::{borrow::ToOwned, collections::BTreeMap, format, string::ToString, vec};
     use core::hash::BuildHasher;
