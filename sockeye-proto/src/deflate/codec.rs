@@ -146,7 +146,7 @@ impl Deflater {
         }
     }
 
-    #[cfg(any(feature = "std", test))]
+    #[cfg(feature = "std")]
     pub(crate) fn settings(&self) -> DeflaterSettings {
         self.settings
     }
@@ -191,7 +191,7 @@ impl Deflater {
         self.stream.reset();
     }
 
-    #[cfg(any(feature = "std", test))]
+    #[cfg(feature = "std")]
     /// Gives back what a large message made the output grow to.
     pub(crate) fn shrink(&mut self) {
         if self.output.capacity() > RETAINED_OUTPUT {
@@ -214,7 +214,7 @@ const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 /// The most that one step inflates or compresses, in bytes.
 const SCRATCH: usize = 8 * 1024;
 
-#[cfg(any(feature = "std", test))]
+#[cfg(feature = "std")]
 /// Output capacity that a codec keeps between messages, in bytes.
 const RETAINED_OUTPUT: usize = 64 * 1024;
 
