@@ -1,0 +1,278 @@
+//! The run loop: a transport, a [`Connection`], and the bytes between them.
+//!
+//! All state is in the struct, none in a future, so that any call may be dropped at any point and loses nothing.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use sockeye_proto::close::CloseCode;
+use sockeye_proto::connection::{Connection, Event, Role};
+use sockeye_proto::error::SendError;
+use sockeye_proto::keepalive::Timeout;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::{Sleep, sleep};
+
+use crate::error::Error;
+
+pub(crate) struct Driver<T> {
+    io: T,
+    connection: Connection,
+    /// Received and not yet consumed; without storage while there is nothing.
+    input: BytesMut,
+    /// Encoded, of which `written` bytes have gone out.
+    output: Vec<u8>,
+    written: usize,
+    close_within: Duration,
+    /// Runs from when a Close was sent, or the connection failed.
+    deadline: Option<Pin<Box<Sleep>>>,
+    ending: Ending,
+}
+
+/// How far the end of the connection has come.
+enum Ending {
+    /// Messages flow.
+    Not,
+    /// What is left is to be written, then our side of the transport shut down, then the peer's end awaited; after that
+    /// the result is told.
+    Shutdown(Outcome),
+    Drain(Outcome),
+    /// The result has been told.
+    Over,
+}
+
+type Outcome = Result<(), Error>;
+
+/// The two wakers of one poll: whom to wake when there is something to read, and when there is room to write. They
+/// differ only where the halves of a connection are polled by different tasks.
+pub(crate) struct Wakers<'a, 'b, 'c> {
+    pub(crate) read: &'a mut Context<'b>,
+    pub(crate) write: &'a mut Context<'c>,
+}
+
+impl<T> Driver<T> {
+    pub(crate) fn new(io: T, connection: Connection, input: BytesMut, close_within: Duration) -> Self {
+        Self {
+            io,
+            connection,
+            input,
+            output: Vec::new(),
+            written: 0,
+            close_within,
+            deadline: None,
+            ending: Ending::Not,
+        }
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(crate) fn io(&self) -> &T {
+        &self.io
+    }
+
+    /// Encodes something into the output: the part of a send that is done at once or not at all.
+    pub(crate) fn queue(
+        &mut self,
+        encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
+    ) -> Result<(), Error> {
+        Ok(encode(&mut self.connection, &mut self.output)?)
+    }
+
+    /// Queues a Close, from when the peer has `close_within` to answer.
+    pub(crate) fn queue_close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        self.queue(|connection, output| connection.close(code, reason, output))?;
+        self.start_deadline();
+        Ok(())
+    }
+
+    /// Bytes of output that have not been written to the transport.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.output.len() - self.written
+    }
+
+    fn start_deadline(&mut self) {
+        let within = self.close_within;
+        self.deadline.get_or_insert_with(|| Box::pin(sleep(within)));
+    }
+
+    fn end_with(&mut self, outcome: Outcome) {
+        self.start_deadline();
+        self.ending = Ending::Shutdown(outcome);
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
+    /// The next event; `None` when the connection has been closed cleanly. An error is told once, and is the last.
+    pub(crate) fn poll_event(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Result<Option<Event<Bytes>>, Error>> {
+        loop {
+            if !matches!(self.ending, Ending::Not) {
+                return self.poll_end(cx).map(|outcome| outcome.map(|()| None));
+            }
+            match self.connection.receive_bytes(&mut self.input, &mut self.output) {
+                Ok(Some(event)) => {
+                    if matches!(event, Event::Close(_)) {
+                        self.end_with(Ok(()));
+                    }
+                    return Poll::Ready(Ok(Some(event)));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.end_with(Err(error.into()));
+                    continue;
+                }
+            }
+            let flushed = self.poll_flush(cx.write);
+            if flushed.is_pending() && self.unwritten() > OUTPUT_BACKLOG {
+                // What the peer does not read is not added to: its pings wait in the transport.
+                self.poll_deadline(cx)?;
+                return Poll::Pending;
+            }
+            match (self.poll_read(cx.read), flushed) {
+                (Poll::Ready(Ok(0)), _) => self.fail(Error::ConnectionLost),
+                (Poll::Ready(Ok(_)), _) => {}
+                (Poll::Ready(Err(error)), _) => self.fail(error.into()),
+                // Only now: what the peer sent before it stopped to read, its Close perhaps, is still delivered.
+                (Poll::Pending, Poll::Ready(Err(error))) => self.fail(error),
+                (Poll::Pending, _) => {
+                    self.poll_deadline(cx)?;
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Writes all output to the transport and flushes that.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            while self.written < self.output.len() {
+                let unwritten = &self.output[self.written..];
+                let written = ready!(Pin::new(&mut self.io).poll_write(cx, unwritten)).inspect_err(|_| {
+                    // Whoever is told of it, nothing can be sent any more; what was received can still be read.
+                    self.output.clear();
+                    self.written = 0;
+                });
+                match written? {
+                    0 => return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into())),
+                    written => self.written += written,
+                }
+            }
+            self.output.clear();
+            self.written = 0;
+            if self.output.capacity() > RETAINED_OUTPUT {
+                self.output = Vec::new();
+            }
+            self.connection.resume_output(&mut self.output);
+            if self.output.is_empty() {
+                return Pin::new(&mut self.io).poll_flush(cx).map_err(Error::Io);
+            }
+        }
+    }
+
+    /// One read, of as much as is there. Waiting, an empty buffer is given back.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        grow(&mut self.input, self.connection.missing());
+        let read = pin!(self.io.read_buf(&mut self.input)).poll(cx);
+        if read.is_pending() && self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        read
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.start_deadline();
+        self.ending = Ending::Drain(Err(error));
+    }
+
+    /// Fails if the deadline of the closing handshake has passed.
+    fn poll_deadline(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Result<(), Error> {
+        let passed = self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx.read).is_ready());
+        if passed {
+            self.ending = Ending::Over;
+            return Err(Error::Timeout(Timeout::Close));
+        }
+        Ok(())
+    }
+
+    /// The end: write what is left, shut down, and let the peer end its side, all before the deadline.
+    fn poll_end(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Outcome> {
+        match self.poll_shutdown_and_drain(cx) {
+            Poll::Ready(()) => {}
+            Poll::Pending => match &mut self.deadline {
+                Some(deadline) => ready!(deadline.as_mut().poll(cx.read)),
+                None => return Poll::Pending,
+            },
+        }
+        match std::mem::replace(&mut self.ending, Ending::Over) {
+            Ending::Shutdown(outcome) | Ending::Drain(outcome) => Poll::Ready(outcome),
+            Ending::Not | Ending::Over => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Ready when the transport is of no more use; errors of it no longer matter.
+    fn poll_shutdown_and_drain(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<()> {
+        if let Ending::Shutdown(_) = self.ending {
+            if ready!(self.poll_flush(cx.write)).is_err() {
+                return Poll::Ready(());
+            }
+            // RFC 6455 §7.1.1: "the server MUST close the connection immediately … the client SHOULD wait for the server
+            // to close the connection". After a failure both are the one that closes.
+            let failed = matches!(self.ending, Ending::Shutdown(Err(_)));
+            if failed || self.connection.role() == Role::Server {
+                if ready!(Pin::new(&mut self.io).poll_shutdown(cx.write)).is_err() {
+                    return Poll::Ready(());
+                }
+                // What was received and not read would make the system reset the connection, and the Close with it.
+                if !failed && self.input.is_empty() {
+                    return Poll::Ready(());
+                }
+            }
+            if let Ending::Shutdown(outcome) = std::mem::replace(&mut self.ending, Ending::Over) {
+                self.ending = Ending::Drain(outcome);
+            }
+        }
+        while let Ending::Drain(_) = self.ending {
+            self.input.clear();
+            match ready!(self.poll_read(cx.read)) {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Makes room for a read: for `missing` bytes of a frame that must be whole, in steps that double what has arrived, so
+/// that the peer pays for what it claims; else for as much as is likely to be there.
+fn grow(input: &mut BytesMut, missing: u64) {
+    let missing = usize::try_from(missing).unwrap_or(usize::MAX);
+    let (length, free) = (input.len(), input.capacity() - input.len());
+    if missing == 0 {
+        if free < READ_SIZE / 4 {
+            input.reserve(READ_SIZE);
+        }
+        return;
+    }
+    if free >= missing || free >= READ_SIZE / 4 {
+        return;
+    }
+    // Halve the final size until it is no more than twice what is there: the last step then ends exactly at the frame's
+    // end, and no step moves more than has arrived since the one before.
+    let mut size = length.saturating_add(missing);
+    while size / 2 >= 2 * length.max(READ_SIZE / 2) {
+        size = size.div_ceil(2);
+    }
+    input.reserve(size - length);
+}
+
+/// The room for a read, in bytes.
+const READ_SIZE: usize = 16 * 1024;
+
+/// Output that stands unwritten, in bytes, from which on nothing more is received: the peer does not read.
+const OUTPUT_BACKLOG: usize = 64 * 1024;
+
+/// Output capacity that is kept between messages, in bytes.
+const RETAINED_OUTPUT: usize = 4 * 1024;

@@ -1,0 +1,190 @@
+//! What can go wrong, one enum an operation.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+use sockeye_proto::close::CloseCode;
+use sockeye_proto::error::{ProtocolError, SendError};
+use sockeye_proto::handshake::{HandshakeError, OptionsError, Rejection};
+use sockeye_proto::keepalive::Timeout;
+use sockeye_proto::uri::UriError;
+
+/// An open connection failed, or could not do what was asked.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The peer broke the protocol or a limit. A Close with the code that belongs to it was sent.
+    Protocol(ProtocolError),
+    /// What was to be sent cannot be sent; nothing was, and the connection is as it was.
+    Send(SendError),
+    /// The transport ended without a Close: close code 1006.
+    ConnectionLost,
+    /// A deadline passed.
+    Timeout(Timeout),
+    /// The transport failed: close code 1006.
+    Io(io::Error),
+}
+
+impl Error {
+    /// The close code that stands for the failure, by RFC 6455 §7.1.5: what the Close that was sent says, or 1006 if the
+    /// connection just ended. `None` if it did not end.
+    #[must_use]
+    pub fn close_code(&self) -> Option<CloseCode> {
+        match self {
+            Self::Protocol(error) => Some(error.into()),
+            Self::Send(_) => None,
+            Self::ConnectionLost | Self::Timeout(_) | Self::Io(_) => Some(CloseCode::ABNORMAL),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Protocol(error) => write!(f, "the peer broke the protocol: {error}"),
+            Self::Send(error) => error.fmt(f),
+            Self::ConnectionLost => f.write_str("the connection ended without a Close"),
+            Self::Timeout(timeout) => timeout.fmt(f),
+            Self::Io(error) => write!(f, "the connection failed: {error}"),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Protocol(error) => Some(error),
+            Self::Send(error) => Some(error),
+            Self::Timeout(timeout) => Some(timeout),
+            Self::Io(error) => Some(error),
+            Self::ConnectionLost => None,
+        }
+    }
+}
+
+impl From<ProtocolError> for Error {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+impl From<SendError> for Error {
+    fn from(error: SendError) -> Self {
+        Self::Send(error)
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// A connection could not be made.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The URL is no ws: or wss: URI.
+    Uri(UriError),
+    /// The options contradict the protocol.
+    Options(OptionsError),
+    /// The URL is wss: and the crate was built without the feature `tls`, or its TLS could not be set up.
+    TlsUnavailable(String),
+    /// The host's name could not be resolved, or no address of it took the connection.
+    Connect(io::Error),
+    /// TLS failed: an untrusted, expired or misnamed certificate, or no common version.
+    Tls(io::Error),
+    /// The server answered, and not with an upgrade that we can accept.
+    Handshake(HandshakeError),
+    /// The transport failed in the handshake.
+    Io(io::Error),
+    /// It took longer than the deadline over all of it.
+    Timeout,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uri(error) => error.fmt(f),
+            Self::Options(error) => error.fmt(f),
+            Self::TlsUnavailable(why) => write!(f, "TLS is not available: {why}"),
+            Self::Connect(error) => write!(f, "could not connect: {error}"),
+            Self::Tls(error) => write!(f, "TLS failed: {error}"),
+            Self::Handshake(error) => error.fmt(f),
+            Self::Io(error) => write!(f, "the connection failed in the handshake: {error}"),
+            Self::Timeout => f.write_str("the connection was not ready within the deadline"),
+        }
+    }
+}
+
+impl StdError for ConnectError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Uri(error) => Some(error),
+            Self::Options(error) => Some(error),
+            Self::Handshake(error) => Some(error),
+            Self::Connect(error) | Self::Tls(error) | Self::Io(error) => Some(error),
+            Self::TlsUnavailable(_) | Self::Timeout => None,
+        }
+    }
+}
+
+impl From<UriError> for ConnectError {
+    fn from(error: UriError) -> Self {
+        Self::Uri(error)
+    }
+}
+
+impl From<OptionsError> for ConnectError {
+    fn from(error: OptionsError) -> Self {
+        Self::Options(error)
+    }
+}
+
+impl From<HandshakeError> for ConnectError {
+    fn from(error: HandshakeError) -> Self {
+        Self::Handshake(error)
+    }
+}
+
+/// A connection was not accepted.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// The request was refused; the response has been sent.
+    Rejected(Rejection),
+    /// TLS failed.
+    Tls(io::Error),
+    /// The transport failed or ended in the handshake.
+    Io(io::Error),
+    /// The handshake took longer than its deadline.
+    Timeout,
+}
+
+impl fmt::Display for AcceptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(rejection) => rejection.fmt(f),
+            Self::Tls(error) => write!(f, "TLS failed: {error}"),
+            Self::Io(error) => write!(f, "the connection failed in the handshake: {error}"),
+            Self::Timeout => f.write_str("the handshake was not finished within the deadline"),
+        }
+    }
+}
+
+impl StdError for AcceptError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Rejected(rejection) => Some(rejection),
+            Self::Tls(error) | Self::Io(error) => Some(error),
+            Self::Timeout => None,
+        }
+    }
+}
+
+impl From<io::Error> for AcceptError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}

@@ -1,0 +1,417 @@
+//! [`WebSocket`]: an open connection over any transport.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_sink::Sink;
+use sockeye_proto::close::{CloseCode, CloseState};
+use sockeye_proto::connection::{Compress, Connection, Event};
+use sockeye_proto::error::SendError;
+use sockeye_proto::handshake::Headers;
+use sockeye_proto::message::{Message, Payload};
+use sockeye_proto::prepared::Prepared;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::driver::{Driver, Wakers};
+use crate::error::Error;
+use crate::split::{self, Receiver, Sender};
+
+/// An open WebSocket over a transport `T`, client or server.
+///
+/// [`recv`](Self::recv) and [`send`](Self::send) are all that most programs need. Pings are answered and the closing
+/// handshake is completed while `recv` is awaited, so a task that holds a `WebSocket` awaits `recv` most of the time,
+/// also when it expects no messages; or it [splits](Self::split) the connection and gives each half to a task.
+///
+/// It is also a [`Stream`] of messages and a [`Sink`] for them.
+///
+/// # Backpressure
+///
+/// [`send`](Self::send) is done when the transport has taken the whole message, and so waits while the peer does not
+/// read. Nothing is read from the transport while `recv` is not awaited, so a peer is held up in turn.
+///
+/// # Dropping
+///
+/// Dropping a `WebSocket` ends the transport without a Close, which the peer sees as close code 1006. Call
+/// [`close`](Self::close) to end it properly.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (near, far) = tokio::io::duplex(1024);
+/// let server = tokio::spawn(async move {
+///     let mut ws = sockeye::accept(far, &sockeye::ServerOptions::default()).await?;
+///     while let Some(message) = ws.recv().await? {
+///         ws.send(message).await?;
+///     }
+///     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+/// });
+///
+/// let client = sockeye::Client::builder().build()?;
+/// let mut ws = client.connect_over(near, "ws://localhost/").await?;
+/// ws.send("swim").await?;
+/// assert_eq!(ws.recv().await?, Some("swim".into()));
+/// ws.close(sockeye::CloseCode::NORMAL, "done").await?;
+/// # server.await?.unwrap();
+/// # Ok(())
+/// # }
+/// ```
+pub struct WebSocket<T> {
+    driver: Driver<T>,
+    handshake: Handshake,
+}
+
+/// What the opening handshake left to know.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Handshake {
+    pub(crate) subprotocol: Option<Box<str>>,
+    /// The peer's headers: a client has those of the response, a server those of the request.
+    pub(crate) headers: Box<Headers>,
+}
+
+impl<T> WebSocket<T> {
+    pub(crate) fn new(driver: Driver<T>, handshake: Handshake) -> Self {
+        Self { driver, handshake }
+    }
+
+    /// The subprotocol that was agreed on.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.handshake.subprotocol.as_deref()
+    }
+
+    /// The headers of the peer's side of the handshake: a client's are those of the response, a server's those of the
+    /// request.
+    #[must_use]
+    pub fn headers(&self) -> &Headers {
+        &self.handshake.headers
+    }
+
+    /// Whether permessage-deflate was agreed on.
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.driver.connection().deflate().is_some()
+    }
+
+    /// Where the closing handshake stands.
+    #[must_use]
+    pub fn state(&self) -> CloseState {
+        self.driver.connection().state()
+    }
+
+    /// The code of the Close that the peer sent: [`CloseCode::NO_STATUS`] if it had none, `None` if no Close came.
+    #[must_use]
+    pub fn close_received(&self) -> Option<CloseCode> {
+        self.driver.connection().close_received()
+    }
+
+    /// Bytes of frames that were accepted for sending and not yet given to the transport.
+    #[must_use]
+    pub fn buffered_amount(&self) -> usize {
+        self.driver.unwritten()
+    }
+
+    /// The transport, to look at: its addresses, its TLS session.
+    #[must_use]
+    pub fn get_ref(&self) -> &T {
+        self.driver.io()
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
+    /// The next message; `None` when the peer has closed the connection, or answered our Close.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] when the peer broke the protocol or a limit: it has been told by a Close, and messages before
+    /// that were delivered. [`Error::ConnectionLost`] or [`Error::Io`] when the transport ended without a Close. An error
+    /// is the end; after it comes `None`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: a `recv` that is dropped loses nothing, and the next one goes on where it was.
+    ///
+    /// # Examples
+    ///
+    /// See [`WebSocket`].
+    pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// The next event of any kind: messages, chunks of them with
+    /// [`Receive::Chunks`](sockeye_proto::connection::Receive::Chunks), pings and pongs, which need no reaction, and the
+    /// peer's Close; then `None`.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe, as [`recv`](Self::recv).
+    pub async fn next_event(&mut self) -> Result<Option<Event<Bytes>>, Error> {
+        poll_fn(|cx| poll_driver(&mut self.driver, cx)).await
+    }
+
+    /// Sends a message, and waits until the transport has taken it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Send`] when a Close has been sent or received; nothing was sent then. [`Error::Io`] when the transport
+    /// failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// The message is queued, whole, when the future is first polled. Dropping it later loses nothing: what is queued
+    /// leaves with the next `send`, `recv` or [`flush`](Self::flush).
+    ///
+    /// # Examples
+    ///
+    /// See [`WebSocket`].
+    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        self.send_with(&message.into(), Compress::Auto).await
+    }
+
+    /// Sends a message that is borrowed, with a say in its compression.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_with<'a>(&mut self, payload: impl Into<Payload<'a>>, compress: Compress) -> Result<(), Error> {
+        let payload = payload.into();
+        self.send_by(|connection, output| connection.send_with(payload, compress, output))
+            .await
+    }
+
+    /// Sends one fragment of a message whose length is not known yet; the one with `fin` ends it (RFC 6455 §5.4).
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send); [`SendError::MessageInProgress`] for a fragment of another kind than the first.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_fragment<'a>(&mut self, payload: impl Into<Payload<'a>>, fin: bool) -> Result<(), Error> {
+        let payload = payload.into();
+        self.send_by(|connection, output| connection.send_fragment(payload, fin, Compress::Auto, output))
+            .await
+    }
+
+    /// Sends a message that was encoded once for many connections.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        self.send_by(|connection, output| connection.send_prepared(prepared, output))
+            .await
+    }
+
+    /// Sends a ping of at most 125 bytes. Its pong shows as [`Event::Pong`] in [`next_event`](Self::next_event).
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send); [`SendError::ControlFrameTooLong`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    pub async fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.send_by(|connection, output| connection.ping(payload, output))
+            .await
+    }
+
+    /// Sends a pong that nobody asked for, at most 125 bytes: a heartbeat without an answer (RFC 6455 §5.5.3).
+    ///
+    /// # Errors
+    ///
+    /// As [`ping`](Self::ping).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    pub async fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.send_by(|connection, output| connection.pong(payload, output))
+            .await
+    }
+
+    /// Writes what was queued by calls whose futures were dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the transport failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.driver.poll_flush(cx)).await
+    }
+
+    /// Closes the connection: sends a Close, waits for the peer's, and ends the transport. What still arrives before the
+    /// peer's Close is discarded. With [`CloseCode::NO_STATUS`] the Close has no body.
+    ///
+    /// If a Close was sent before, this waits for the rest of the closing handshake.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Send`] for a code that must not be sent or a reason of more than 123 bytes, and nothing happened.
+    /// [`Error::Timeout`] when the peer does not finish within the deadline (5 s by default), and
+    /// [`Error::ConnectionLost`] when it ends the transport without a Close; drop the `WebSocket` then.
+    ///
+    /// # Cancel safety
+    ///
+    /// The Close is queued when the future is first polled; call `close` or `recv` again to go on waiting.
+    ///
+    /// # Examples
+    ///
+    /// See [`WebSocket`].
+    pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        if self.state() == CloseState::Open {
+            self.driver.queue_close(code, reason)?;
+        }
+        while self.next_event().await?.is_some() {}
+        Ok(())
+    }
+
+    /// Two halves for two tasks, which run at the same time: neither waits for what the other waits for.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let (near, far) = tokio::io::duplex(1024);
+    /// # let server = tokio::spawn(async move {
+    /// #     let mut ws = sockeye::accept(far, &sockeye::ServerOptions::default()).await.unwrap();
+    /// #     while let Some(message) = ws.recv().await.unwrap() { ws.send(message).await.unwrap(); }
+    /// # });
+    /// # let ws = sockeye::Client::builder().build()?.connect_over(near, "ws://localhost/").await?;
+    /// let (sender, mut receiver) = ws.split();
+    /// let sending = tokio::spawn(async move {
+    ///     for n in 0..3 {
+    ///         sender.send(format!("message {n}")).await?;
+    ///     }
+    ///     sender.close(sockeye::CloseCode::NORMAL, "").await
+    /// });
+    /// let mut count = 0;
+    /// while let Some(message) = receiver.recv().await? {
+    ///     assert_eq!(message.as_text(), Some(format!("message {count}").as_str()));
+    ///     count += 1;
+    /// }
+    /// assert_eq!(count, 3);
+    /// sending.await??;
+    /// # server.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn split(self) -> (Sender<T>, Receiver<T>) {
+        split::split(self.driver)
+    }
+
+    async fn send_by(
+        &mut self,
+        encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
+    ) -> Result<(), Error> {
+        self.driver.queue(encode)?;
+        self.flush().await
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        poll_message(|| poll_driver(&mut self.driver, cx))
+    }
+}
+
+/// Polls events until one is a message, or the last.
+pub(crate) fn poll_message(
+    mut poll_event: impl FnMut() -> Poll<Result<Option<Event<Bytes>>, Error>>,
+) -> Poll<Result<Option<Message>, Error>> {
+    loop {
+        match std::task::ready!(poll_event())? {
+            None => return Poll::Ready(Ok(None)),
+            Some(event) => {
+                if let Some(message) = event.into_message() {
+                    return Poll::Ready(Ok(Some(message)));
+                }
+            }
+        }
+    }
+}
+
+/// Polls the driver for a task that owns both directions.
+fn poll_driver<T: AsyncRead + AsyncWrite + Unpin>(
+    driver: &mut Driver<T>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Option<Event<Bytes>>, Error>> {
+    let mut write = Context::from_waker(cx.waker());
+    let mut read = Context::from_waker(cx.waker());
+    driver.poll_event(&mut Wakers {
+        read: &mut read,
+        write: &mut write,
+    })
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<T> {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_recv(cx).map(Result::transpose)
+    }
+}
+
+/// `start_send` queues; the transport takes what is queued when the sink is flushed, and before it is ready again.
+impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<T> {
+    type Error = Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let driver = &mut self.get_mut().driver;
+        if driver.unwritten() < SINK_BATCH {
+            return Poll::Ready(Ok(()));
+        }
+        driver.poll_flush(cx)
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        let driver = &mut self.get_mut().driver;
+        driver.queue(|connection, output| connection.send(&message, output))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.get_mut().driver.poll_flush(cx)
+    }
+
+    /// Sends a Close with code 1000 and finishes the closing handshake, discarding messages that still arrive.
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let driver = &mut self.get_mut().driver;
+        if driver.connection().state() == CloseState::Open {
+            driver.queue_close(CloseCode::NORMAL, "")?;
+        }
+        while std::task::ready!(poll_driver(driver, cx))?.is_some() {}
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T> fmt::Debug for WebSocket<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocket")
+            .field("connection", self.driver.connection())
+            .field("subprotocol", &self.subprotocol())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How much a sink queues before it writes, in bytes.
+const SINK_BATCH: usize = 16 * 1024;
