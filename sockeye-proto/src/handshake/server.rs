@@ -101,8 +101,8 @@ fn check(request: &Request, options: &ServerOptions) -> Result<Accepted, Rejecti
     check_origin(request, options, &host)?;
 
     let offered = offered_subprotocols(request.headers())?;
-    // RFC 6455 §4.2.2: "If the server does not agree to any of the client's requested subprotocols, the only acceptable
-    // value is null." The client's order counts, §1.9: it lists "in order of preference".
+    // RFC 6455 §4.2.2: "if the server does not agree to any of the client's requested subprotocols, the only acceptable
+    // value is null." The client's order counts: its list is "ordered by preference" (§4.1).
     let subprotocol = list(&offered)
         .find(|name| options.subprotocols.iter().any(|known| known == name))
         .map(ToString::to_string);
@@ -311,8 +311,7 @@ impl Accepted {
     #[must_use]
     pub fn headers(&self) -> Headers {
         let mut headers = Headers::new();
-        // RFC 8441 §5: "Implementations using this extended CONNECT to bootstrap WebSockets do not do the processing of
-        // the Sec-WebSocket-Key and Sec-WebSocket-Accept header fields", nor of Connection and Upgrade.
+        // RFC 8441 §5: an extended CONNECT has neither Connection and Upgrade nor key and accept value.
         if let Some(accept) = &self.accept {
             headers.push(b"Upgrade", b"websocket");
             headers.push(b"Connection", b"Upgrade");
