@@ -26,9 +26,9 @@ fn request(without: &str, with: &[&str]) -> Vec<u8> {
     lines.retain(|line| without.is_empty() || !line.starts_with(without));
     for line in with {
         if line.contains(" HTTP/1.") {
-            lines[0] = line
+            lines[0] = line;
         } else {
-            lines.push(line)
+            lines.push(line);
         }
     }
     format!("{}\r\n\r\n", lines.join("\r\n")).into_bytes()

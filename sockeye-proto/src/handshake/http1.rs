@@ -330,3 +330,21 @@ fn reason(status: u16) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// THREATS H2, by counting: a search starts where the last one ended, so no byte is searched twice.
+    #[test]
+    fn h2_each_byte_is_searched_once_however_it_comes() {
+        let head = format!("GET / HTTP/1.1\r\n{}\r\n", "a: bcdef\r\n".repeat(50));
+        let mut scanner = Scanner::new(HandshakeLimits::default(), 0);
+        for end in 0..head.len() {
+            assert_eq!(scanner.scan(&head.as_bytes()[..end]), Ok(None));
+            assert_eq!(scanner.scanned, end);
+        }
+        assert_eq!(scanner.scan(head.as_bytes()), Ok(Some(head.len())));
+        assert_eq!((scanner.scanned, scanner.headers()), (head.len(), 50));
+    }
+}

@@ -1,6 +1,6 @@
 //! The server's side of the handshake (RFC 6455 §4.2, RFC 8441 §5).
 //!
-//! The order of calls: [`http1::RequestReader`](super::http1::RequestReader) or an HTTP/2 or HTTP/3 stack makes a
+//! The order of calls: [`http1::RequestReader`] or an HTTP/2 or HTTP/3 stack makes a
 //! [`Request`]; [`accept`] checks it and writes nothing; the application, if it wants, looks at the request and at
 //! [`Accepted`], for as long as it likes, and keeps it, changes it or makes a [`Rejection`] instead; and
 //! `write_http1` of either one writes the response. No frame may be read before that.
@@ -231,7 +231,11 @@ fn check_origin(
 
 /// The client's list, over all headers, as one list: it takes no more memory than it took in the request.
 fn offered_subprotocols(headers: &Headers) -> Result<String, RejectionCause> {
-    let mut offered = String::new();
+    let bytes = headers
+        .values("Sec-WebSocket-Protocol")
+        .map(|value| value.len() + 1)
+        .sum();
+    let mut offered = String::with_capacity(bytes);
     // RFC 6455 §11.3.4: it "MAY appear multiple times in an HTTP request (which is logically the same as a single
     // |Sec-WebSocket-Protocol| header field that contains all values)."
     for name in headers
