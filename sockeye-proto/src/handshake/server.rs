@@ -122,6 +122,15 @@ fn check(request: &Request, options: &ServerOptions) -> Result<Accepted, Rejecti
 /// The clauses that only an HTTP/1.1 upgrade has. Returns the key.
 fn check_upgrade(request: &Request) -> Result<&[u8], RejectionCause> {
     let headers = request.headers();
+    // RFC 9112 §3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that
+    // lacks a Host header field and to any request message that contains more than one Host header field line".
+    match headers.only("Host") {
+        Only::Missing if request.version() == HttpVersion::Http11 => {
+            return Err(RejectionCause::HostMissing);
+        }
+        Only::Repeated => return Err(RejectionCause::HostRepeated),
+        Only::Missing | Only::One(_) => {}
+    }
     let upgrade = token::contains(headers.values("Upgrade"), "websocket");
     let get = request.method() == "GET";
     // Not a malformed handshake but none at all: this one gets a page, where a server has pages.
@@ -134,11 +143,6 @@ fn check_upgrade(request: &Request) -> Result<&[u8], RejectionCause> {
     }
     if request.version() != HttpVersion::Http11 {
         return Err(RejectionCause::HttpVersion);
-    }
-    match headers.only("Host") {
-        Only::Missing => return Err(RejectionCause::HostMissing),
-        Only::Repeated => return Err(RejectionCause::HostRepeated),
-        Only::One(_) => {}
     }
     // RFC 6455 §4.2.1: "An |Upgrade| header field containing the value "websocket", treated as an ASCII
     // case-insensitive value."
