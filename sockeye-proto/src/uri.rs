@@ -165,6 +165,43 @@ impl WebSocketUri {
         self.secure == other.secure && self.host() == other.host() && self.port() == other.port()
     }
 
+    /// Where a redirect leads: `location`, the value of a Location header, seen from this URI (RFC 9110 §10.2.2).
+    ///
+    /// `http:` and `https:` mean `ws:` and `wss:`; a fragment is dropped. The credentials of this URI go along only
+    /// to the same origin. Those in headers are removed with `ClientOptions::remove_credentials`.
+    ///
+    /// # Errors
+    ///
+    /// [`UriError::Downgrade`], if it leads from `wss:` to `ws:`; else what is wrong with the location.
+    pub fn redirect(&self, location: &str) -> Result<Self, UriError> {
+        let location = location.split('#').next().unwrap_or_default();
+        let base = format!("{}://{}", self.scheme(), self.host_header());
+        let absolute = match location.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => format!("ws://{rest}"),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => format!("wss://{rest}"),
+            Some((scheme, _)) if !scheme.contains(['/', '?']) => location.to_string(),
+            _ if location.starts_with("//") => format!("{}:{location}", self.scheme()),
+            _ if location.starts_with('/') => format!("{base}{location}"),
+            _ => {
+                let path = self.resource.split('?').next().unwrap_or_default();
+                let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+                match location {
+                    "" => format!("{base}{}", self.resource),
+                    _ if location.starts_with('?') => format!("{base}{path}{location}"),
+                    _ => format!("{base}{folder}/{location}"),
+                }
+            }
+        };
+        let mut target = Self::parse(&absolute)?;
+        if self.secure && !target.secure {
+            return Err(UriError::Downgrade);
+        }
+        if target.credentials.is_none() && self.same_origin(&target) {
+            target.credentials.clone_from(&self.credentials);
+        }
+        Ok(target)
+    }
+
     fn default_port(&self) -> u16 {
         if self.secure { 443 } else { 80 }
     }
@@ -209,6 +246,12 @@ impl Credentials {
         if userinfo.is_empty() {
             return Ok(None);
         }
+        // RFC 3986 §3.2.1: userinfo = *( unreserved / pct-encoded / sub-delims / ":" ). A browser reads
+        // `ws://good.com\@evil.com` as a URI of good.com; here it is none at all.
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:".contains(&byte);
+        if !userinfo.bytes().all(allowed) {
+            return Err(UriError::UserInfo);
+        }
         let (username, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
         let username = percent_decode(username)?;
         let password = percent_decode(password)?;
@@ -228,8 +271,8 @@ pub(crate) fn basic_authorization(username: &str, password: &str) -> String {
 
 /// The resource name for what follows the authority.
 fn resource_name(rest: &str) -> String {
-    // RFC 6455 §3: the resource name is the concatenation of ""/" if the path component is empty; the path
-    // component; "?" if the query component is non-empty; the query component".
+    // RFC 6455 §3: the resource name is the concatenation of "/" if the path component is empty, the path component,
+    // "?" if the query component is non-empty, and the query component.
     let rest = match rest.split_once('?') {
         Some((path, "")) => path,
         _ => rest,
@@ -277,6 +320,8 @@ pub enum UriError {
     Port,
     /// There is a fragment, which RFC 6455 §3 forbids even when it is empty.
     Fragment,
+    /// A redirect from `wss` to `ws`, which would give up the secrecy that was asked for.
+    Downgrade,
 }
 
 impl fmt::Display for UriError {
@@ -291,6 +336,7 @@ impl fmt::Display for UriError {
             Self::UserInfo => f.write_str("the user information of the URI is malformed"),
             Self::Host => f.write_str("the host of the URI is missing or malformed"),
             Self::Port => f.write_str("the port of the URI is not a number from 1 to 65535"),
+            Self::Downgrade => f.write_str("the redirect leads from wss:// to ws://"),
             Self::Fragment => f.write_str("the URI has a fragment, write %23 for a #"),
         }
     }

@@ -174,8 +174,8 @@ pub fn accept_response(
 /// An offer that is malformed, or that asks for a window of 8 bits for the server, is passed over.
 #[must_use]
 pub fn answer(options: &DeflateOptions, offers: &[Extension<'_>]) -> Option<(DeflateParams, String)> {
-    // RFC 7692 §5: "the server MUST... choose from the list in order of the client's preference": the elements of
-    // the list are alternatives, the first being the one that the client likes best.
+    // RFC 7692 §5: "The order of elements is important as it specifies the client's preference. An element preceding
+    // another element has higher preference."
     let answer = offers
         .iter()
         .filter(|offer| offer.name == PERMESSAGE_DEFLATE)
@@ -289,8 +289,8 @@ impl Parameters {
         let mut parameters = Self::default();
         for parameter in &extension.parameters {
             let value = parameter.value.as_deref();
-            // RFC 7692 §7.1: an offer or response is invalid if it "contains an extension parameter not defined for
-            // use", "with an invalid value" or "multiple extension parameters with the same name".
+            // RFC 7692 §7.1: an offer is declined, and a response fails the connection, if it has a parameter that is
+            // not defined for its use, one with an invalid value, or two with the same name.
             let repeated = match parameter.name {
                 SERVER_NO_CONTEXT_TAKEOVER => {
                     no_value(value)?;

@@ -200,7 +200,7 @@ impl<'a> ClientRequest<'a> {
         } = response;
         let extended_connect = version.is_extended_connect();
         // RFC 6455 §4.1: "If the status code received from the server is not 101, the client handles the response per
-        // HTTP [RFC2616] procedures." RFC 8441 §4: "A 2xx response indicates success".
+        // HTTP [RFC2616] procedures." RFC 8441 §5: a 2xx status is success.
         let success = if extended_connect {
             (200..300).contains(status)
         } else {

@@ -14,9 +14,10 @@ use sha1::{Digest as _, Sha1};
 /// ```
 #[must_use]
 pub fn accept_key(key: &[u8]) -> [u8; 28] {
-    // RFC 6455 §4.2.2: "the value is constructed by concatenating /key/, defined above in step 4 in Section 4.2.2,
-    // with the string "258EAFA5-E914-47DA-95CA-C5AB0DC85B11", taking the SHA-1 hash of this concatenated value to
-    // obtain a 20-byte value and base64-encoding (see Section 4 of [RFC4648]) this 20-byte hash."
+    // RFC 6455 §4.2.2: "The value of this header field is constructed by concatenating /key/, defined above in step 4
+    // in Section 4.2.2, with the string "258EAFA5-E914-47DA-95CA-C5AB0DC85B11", taking the SHA-1 hash of this
+    // concatenated value to obtain a 20-byte value and base64-encoding (see Section 4 of [RFC4648]) this 20-byte
+    // hash."
     let hash = Sha1::new().chain_update(key).chain_update(GUID).finalize();
     let mut accept = [0; 28];
     encode(&hash, &mut accept);
@@ -33,8 +34,8 @@ pub fn encode_key(nonce: [u8; 16]) -> [u8; 24] {
 
 /// Whether `key` is the base64 form of 16 bytes.
 pub(super) fn is_key(key: &[u8]) -> bool {
-    // RFC 6455 §4.2.1: "The base64-encoded value... when decoded, is 16 bytes in length". 18 is what 24 characters
-    // could hold.
+    // RFC 6455 §4.2.1: "a base64-encoded (see Section 4 of [RFC4648]) value that, when decoded, is 16 bytes in
+    // length." The buffer takes the 18 bytes that 24 characters can hold.
     let mut nonce = [0; 18];
     key.len() == 24 && LENIENT.decode_slice(key, &mut nonce).is_ok_and(|length| length == 16)
 }
@@ -48,8 +49,8 @@ fn encode(bytes: &[u8], out: &mut [u8]) {
 /// RFC 6455 §1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The four bits of a key's last character that stand for nothing need not be zero: a client that draws 22 characters
-/// at random is understood.
+/// The four bits of a key's last character that stand for nothing need not be zero: in RFC 6455's own example,
+/// "AQIDBAUGBwgJCgsMDQ4PEC==" (§4.1), they are not.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),

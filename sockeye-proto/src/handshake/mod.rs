@@ -67,7 +67,8 @@ pub struct HandshakeLimits {
     pub header: usize,
     /// Number of header lines. Default: 100.
     pub headers: usize,
-    /// Bytes of the whole head. Default: 64 KiB, which is also the memory that one handshake may bind.
+    /// Bytes of the whole head. Default: 64 KiB. While it is incomplete it is in the caller's buffer
+    /// only; a complete one is copied once, into [`Headers`].
     pub total: usize,
 }
 

@@ -4,24 +4,26 @@ use alloc::string::String;
 
 use crate::extension::{Extension, NegotiationError};
 
-/// An endpoint can ask for nothing.
-pub(super) type Wanted = ();
+/// What an endpoint asks for or allows: nothing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted;
 
-/// Nothing can be agreed on.
-pub(super) type Agreed = ();
+/// What both endpoints agreed on: nothing.
+#[derive(Clone, Debug)]
+pub(super) struct Agreed;
 
-pub(super) fn offers((): &Wanted) -> Option<String> {
+pub(super) fn offers(_: &Wanted) -> Option<String> {
     None
 }
 
-pub(super) fn accept_response((): &Wanted, response: &[Extension<'_>]) -> Result<Agreed, NegotiationError> {
+pub(super) fn accept_response(_: &Wanted, response: &[Extension<'_>]) -> Result<Agreed, NegotiationError> {
     if response.is_empty() {
-        Ok(())
+        Ok(Agreed)
     } else {
         Err(NegotiationError::NotOffered)
     }
 }
 
-pub(super) fn answer((): &Wanted, _: &[Extension<'_>]) -> (Agreed, Option<String>) {
-    ((), None)
+pub(super) fn answer(_: &Wanted, _: &[Extension<'_>]) -> (Agreed, Option<String>) {
+    (Agreed, None)
 }

@@ -100,8 +100,9 @@ impl From<RejectionCause> for Rejection {
         rejection.cause = cause;
         match cause {
             RejectionCause::Method => rejection.headers.push(b"Allow", b"GET"),
-            // RFC 6455 §4.4: "the server MUST respond with a |Sec-WebSocket-Version| header field (or multiple
-            // |Sec-WebSocket-Version| header fields) containing all versions the server is willing to use."
+            // RFC 6455 §4.4: "If the server doesn't support the requested version, it MUST respond with a
+            // |Sec-WebSocket-Version| header field (or multiple |Sec-WebSocket-Version| header fields) containing all
+            // versions it is willing to use."
             RejectionCause::WebSocketVersion | RejectionCause::WebSocketVersionMissing => {
                 rejection
                     .headers
@@ -133,7 +134,8 @@ impl core::error::Error for Rejection {}
 pub enum RejectionCause {
     /// The application refused. Status: its choice.
     Application,
-    /// The head cannot be read. Status: 414 for a long request line, 431 for other limits, else 400.
+    /// The head cannot be read. Status: 414 for a long request line, 431 for other limits,
+    /// 505 for a version of HTTP beyond 1.1, else 400.
     Head(HeadError),
     /// An ordinary request that asks for no WebSocket; a server with pages answers it with one. Status: 426.
     NotUpgrade,
@@ -184,11 +186,11 @@ impl RejectionCause {
         match self {
             Self::Head(HeadError::FirstLineTooLong) => 414,
             Self::Head(HeadError::HeaderTooLong | HeadError::TooManyHeaders | HeadError::TooLong) => 431,
+            Self::Head(HeadError::Version) => 505,
             Self::NotUpgrade | Self::WebSocketVersion => 426,
             Self::Method => 405,
             Self::Origin => 403,
-            // RFC 9220 §3: "If a server receives an Extended CONNECT request with a :protocol value it does not
-            // support, it SHOULD respond with 501".
+            // RFC 9220 §3 recommends 501 for a :protocol that the server does not know.
             Self::Protocol => 501,
             Self::Application => 500,
             _ => 400,

@@ -93,16 +93,13 @@ impl Request {
     /// The path, not decoded, for example `/chat`; empty if the target is neither a path nor an absolute URI.
     #[must_use]
     pub fn path(&self) -> &str {
-        match self.parts().path_and_query.split_once('?') {
-            Some((path, _)) => path,
-            None => self.parts().path_and_query,
-        }
+        self.parts().path
     }
 
     /// The query, not decoded, without its question mark.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
-        self.parts().path_and_query.split_once('?').map(|(_, query)| query)
+        self.parts().query
     }
 
     /// Whom the request is for: the authority of an absolute target, `:authority`, or the first Host header.
@@ -121,13 +118,18 @@ impl Request {
     /// http/https URI that, when parsed, has a /resource name/, /host/, and /port/ that match the corresponding ws/wss
     /// URI."
     fn parts(&self) -> Target<'_> {
-        if self.target.starts_with('/') {
+        let (before, query) = match self.target.split_once('?') {
+            Some((before, query)) => (before, Some(query)),
+            None => (self.target.as_str(), None),
+        };
+        if before.starts_with('/') {
             return Target {
                 authority: None,
-                path_and_query: &self.target,
+                path: before,
+                query,
             };
         }
-        let absolute = self.target.split_once("://").filter(|(scheme, _)| {
+        let absolute = before.split_once("://").filter(|(scheme, _)| {
             ["http", "https", "ws", "wss"]
                 .iter()
                 .any(|known| scheme.eq_ignore_ascii_case(known))
@@ -135,21 +137,20 @@ impl Request {
         let Some((_, rest)) = absolute else {
             return Target {
                 authority: None,
-                path_and_query: "",
+                path: "",
+                query,
             };
         };
-        match rest.find(['/', '?']) {
-            Some(end) if rest[end..].starts_with('/') => Target {
-                authority: Some(&rest[..end]),
-                path_and_query: &rest[end..],
-            },
+        match rest.find('/') {
             Some(end) => Target {
                 authority: Some(&rest[..end]),
-                path_and_query: "/",
+                path: &rest[end..],
+                query,
             },
             None => Target {
                 authority: Some(rest),
-                path_and_query: "/",
+                path: "/",
+                query,
             },
         }
     }
@@ -157,5 +158,6 @@ impl Request {
 
 struct Target<'a> {
     authority: Option<&'a str>,
-    path_and_query: &'a str,
+    path: &'a str,
+    query: Option<&'a str>,
 }

@@ -1,6 +1,6 @@
 //! The server's side of the handshake (RFC 6455 §4.2, RFC 8441 §5).
 //!
-//! The order of calls: [`http1::RequestReader`](super::http1::RequestReader) or an HTTP/2 or HTTP/3 stack makes a
+//! The order of calls: [`http1::RequestReader`] or an HTTP/2 or HTTP/3 stack makes a
 //! [`Request`]; [`accept`] checks it and writes nothing; the application, if it wants, looks at the request and at
 //! [`Accepted`], for as long as it likes, and keeps it, changes it or makes a [`Rejection`] instead; and
 //! `write_http1` of either one writes the response. No frame may be read before that.
@@ -101,8 +101,8 @@ fn check(request: &Request, options: &ServerOptions) -> Result<Accepted, Rejecti
     check_origin(request, options, &host)?;
 
     let offered = offered_subprotocols(request.headers())?;
-    // RFC 6455 §4.2.2: "If the server does not agree to any of the client's requested subprotocols, the only acceptable
-    // value is null." The client's order counts, §1.9: it lists "in order of preference".
+    // RFC 6455 §4.2.2: "if the server does not agree to any of the client's requested subprotocols, the only acceptable
+    // value is null." The client's order counts: its list is "ordered by preference" (§4.1).
     let subprotocol = list(&offered)
         .find(|name| options.subprotocols.iter().any(|known| known == name))
         .map(ToString::to_string);
@@ -122,6 +122,15 @@ fn check(request: &Request, options: &ServerOptions) -> Result<Accepted, Rejecti
 /// The clauses that only an HTTP/1.1 upgrade has. Returns the key.
 fn check_upgrade(request: &Request) -> Result<&[u8], RejectionCause> {
     let headers = request.headers();
+    // RFC 9112 §3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that
+    // lacks a Host header field and to any request message that contains more than one Host header field line".
+    match headers.only("Host") {
+        Only::Missing if request.version() == HttpVersion::Http11 => {
+            return Err(RejectionCause::HostMissing);
+        }
+        Only::Repeated => return Err(RejectionCause::HostRepeated),
+        Only::Missing | Only::One(_) => {}
+    }
     let upgrade = token::contains(headers.values("Upgrade"), "websocket");
     let get = request.method() == "GET";
     // Not a malformed handshake but none at all: this one gets a page, where a server has pages.
@@ -134,11 +143,6 @@ fn check_upgrade(request: &Request) -> Result<&[u8], RejectionCause> {
     }
     if request.version() != HttpVersion::Http11 {
         return Err(RejectionCause::HttpVersion);
-    }
-    match headers.only("Host") {
-        Only::Missing => return Err(RejectionCause::HostMissing),
-        Only::Repeated => return Err(RejectionCause::HostRepeated),
-        Only::One(_) => {}
     }
     // RFC 6455 §4.2.1: "An |Upgrade| header field containing the value "websocket", treated as an ASCII
     // case-insensitive value."
@@ -217,7 +221,11 @@ fn check_origin(request: &Request, options: &ServerOptions, host: &Authority) ->
 
 /// The client's list, over all headers, as one list: it takes no more memory than it took in the request.
 fn offered_subprotocols(headers: &Headers) -> Result<String, RejectionCause> {
-    let mut offered = String::new();
+    let bytes = headers
+        .values("Sec-WebSocket-Protocol")
+        .map(|value| value.len() + 1)
+        .sum();
+    let mut offered = String::with_capacity(bytes);
     // RFC 6455 §11.3.4: it "MAY appear multiple times in an HTTP request (which is logically the same as a single
     // |Sec-WebSocket-Protocol| header field that contains all values)."
     for name in headers.values("Sec-WebSocket-Protocol").flat_map(token::elements) {
@@ -291,8 +299,7 @@ impl Accepted {
     #[must_use]
     pub fn headers(&self) -> Headers {
         let mut headers = Headers::new();
-        // RFC 8441 §5: "Implementations using this extended CONNECT to bootstrap WebSockets do not do the processing of
-        // the Sec-WebSocket-Key and Sec-WebSocket-Accept header fields", nor of Connection and Upgrade.
+        // RFC 8441 §5: an extended CONNECT has neither Connection and Upgrade nor key and accept value.
         if let Some(accept) = &self.accept {
             headers.push(b"Upgrade", b"websocket");
             headers.push(b"Connection", b"Upgrade");
