@@ -189,7 +189,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// Fails if the deadline of the closing handshake has passed.
     fn poll_deadline(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Result<(), Error> {
-        let passed = self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx.read).is_ready());
+        let passed = self
+            .deadline
+            .as_mut()
+            .is_some_and(|deadline| deadline.as_mut().poll(cx.read).is_ready());
         if passed {
             self.ending = Ending::Over;
             return Err(Error::Timeout(Timeout::Close));
