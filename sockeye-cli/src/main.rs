@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod connect;
 mod echo;
 mod listen;
 mod plan;
@@ -32,9 +33,10 @@ fn run(plan: Plan) -> Result<(), Failure> {
     let ended = runtime.block_on(async {
         match plan {
             Plan::Echo(plan) => echo::run(plan).await,
+            Plan::Connect(plan) => connect::run(plan).await,
         }
     });
-    // A thread that waits for stdin would hold up the end until the next line comes.
+    // Not waiting for a name that is still being resolved.
     runtime.shutdown_background();
     ended
 }
