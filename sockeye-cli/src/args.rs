@@ -8,6 +8,7 @@ use std::str::FromStr;
 use clap::builder::Styles;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
+use sockeye::handshake::Origin;
 
 use crate::report::{self, Failure};
 
@@ -31,6 +32,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     Connect(ConnectArguments),
     Echo(EchoArguments),
+    Serve(ServeArguments),
 }
 
 /// Connect to a server: lines of stdin go out as messages, messages come in as lines of stdout.
@@ -104,6 +106,26 @@ pub(crate) struct EchoArguments {
     /// A subprotocol that the server speaks; the first in the client's list that it speaks is chosen; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) subprotocol: Vec<String>,
+}
+
+/// Serve a page with a chat and a live ticker, and the WebSocket endpoints behind it.
+///
+/// On one port: the page at `/`, `/healthz` for monitors, and by WebSocket `/echo`, `/chat` and `/ticker`. The first
+/// lines of stdout are `listening on http://ADDR/`, one a listener. Pages may connect from the host that they were
+/// served by, and from the origins that are named; programs, which send no Origin, always. SIGINT and SIGTERM close
+/// every connection with code 1001, wait 5 s at most, and end the program with exit code 0.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// Where to listen, such as 127.0.0.1:8080, [::1]:8080 or 0.0.0.0:80; port 0 takes a free one; may be repeated
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: Vec<Address>,
+
+    #[command(flatten)]
+    pub(crate) server: ServerArguments,
+
+    /// Let pages of this origin connect too, such as https://example.com; may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) origin: Vec<Origin>,
 }
 
 /// What all servers have.

@@ -3,10 +3,12 @@
 mod stdio;
 
 use std::cell::Cell;
+use std::io;
 use std::time::Duration;
 
 use sockeye::handshake::HandshakeError;
 use sockeye::transport::Stream;
+use sockeye::transport::tls::rustls;
 use sockeye::uri::WebSocketUri;
 use sockeye::{Client, CloseCode, CloseFrame, ConnectError, Error, Event, Receiver, Sender, WebSocket};
 use tokio::time::timeout;
@@ -176,11 +178,17 @@ fn not_connected(error: &ConnectError) -> Failure {
             })
         }
         ConnectError::Handshake(_) => Failure::abnormal(format!("this is no WebSocket handshake: {error}")),
-        ConnectError::Tls(_) => Failure::usage(format!(
+        ConnectError::Tls(cause) if is_certificate(cause) => Failure::usage(format!(
             "{error}; trust a certificate by --ca FILE, or take any by --insecure"
         )),
         _ => Failure::usage(error),
     }
+}
+
+/// Whether TLS failed because of whom the server says to be.
+fn is_certificate(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// How long the closing handshake may take when stdout has gone.

@@ -10,6 +10,7 @@ mod echo;
 mod listen;
 mod plan;
 mod report;
+mod serve;
 
 use std::io;
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ fn run(plan: Plan) -> Result<(), Failure> {
         match plan {
             Plan::Echo(plan) => echo::run(plan).await,
             Plan::Connect(plan) => connect::run(plan).await,
+            Plan::Serve(plan) => serve::run(plan).await,
         }
     });
     // Not waiting for a name that is still being resolved.

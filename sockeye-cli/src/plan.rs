@@ -10,7 +10,9 @@ use sockeye::transport::tls;
 use sockeye::uri::WebSocketUri;
 use sockeye::{Client, ConnectError, DeflateOptions, Server, ServerOptions, ServerOptionsBuilder};
 
-use crate::args::{Address, Arguments, Command, ConnectArguments, EchoArguments, ServerArguments, Threads};
+use crate::args::{
+    Address, Arguments, Command, ConnectArguments, EchoArguments, ServeArguments, ServerArguments, Threads,
+};
 use crate::connect::Connecting;
 use crate::report::{self, Failure};
 
@@ -18,6 +20,7 @@ use crate::report::{self, Failure};
 pub(crate) enum Plan {
     Connect(Connecting),
     Echo(Listening),
+    Serve(Serving),
 }
 
 /// Where to listen, and how.
@@ -29,6 +32,14 @@ pub(crate) struct Listening {
     threads: Option<Threads>,
 }
 
+/// What `serve` needs beyond listeners.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    pub(crate) listening: Listening,
+    /// Whether messages for many are compressed.
+    pub(crate) compress: bool,
+}
+
 /// A certificate chain and its key, checked, ready for each listener.
 type TlsConfig = Arc<tls::rustls::ServerConfig>;
 
@@ -37,6 +48,7 @@ impl Plan {
         match arguments.command {
             Command::Connect(arguments) => Ok(Self::Connect(connect(arguments)?)),
             Command::Echo(arguments) => Ok(Self::Echo(echo(arguments)?)),
+            Command::Serve(arguments) => Ok(Self::Serve(serve(arguments)?)),
         }
     }
 
@@ -44,7 +56,7 @@ impl Plan {
         match self {
             // One connection; stdin and stdout have their own threads.
             Self::Connect(_) => Some(Threads::ONE),
-            Self::Echo(listening) => listening.threads,
+            Self::Echo(listening) | Self::Serve(Serving { listening, .. }) => listening.threads,
         }
     }
 }
@@ -114,6 +126,19 @@ fn echo(arguments: EchoArguments) -> Result<Listening, Failure> {
             .map_err(|error| Failure::usage(format!("--subprotocol: {error}")))?,
         tls,
         threads: arguments.server.threads,
+    })
+}
+
+fn serve(arguments: ServeArguments) -> Result<Serving, Failure> {
+    let options = server_options(&arguments.server).origin(OriginPolicy::SameHostOrList(arguments.origin));
+    Ok(Serving {
+        listening: Listening {
+            addresses: arguments.listen,
+            options: options.build().map_err(Failure::usage)?,
+            tls: None,
+            threads: arguments.server.threads,
+        },
+        compress: arguments.server.compress,
     })
 }
 
