@@ -57,6 +57,8 @@ const FILES: &[(&str, &str, &[u8])] = &[
         include_bytes!("../page/style.css"),
     ),
     ("/app.js", JAVASCRIPT, include_bytes!("../page/app.js")),
+    ("/common.js", JAVASCRIPT, include_bytes!("../page/common.js")),
+    ("/ticker.js", JAVASCRIPT, include_bytes!("../page/ticker.js")),
     ("/icon.svg", "image/svg+xml", include_bytes!("../page/icon.svg")),
     ("/healthz", TEXT, b"ok"),
 ];
