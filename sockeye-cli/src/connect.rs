@@ -117,7 +117,12 @@ enum Received {
 async fn receive(receiver: &mut Receiver<Stream>, output: &Output) -> Received {
     let mut close = None;
     loop {
-        match receiver.next_event().await {
+        let event = tokio::select! {
+            event = receiver.next_event() => event,
+            // Also while no message comes, or the end would have to wait for the next one.
+            () = output.closed() => return Received::OutputEnded,
+        };
+        match event {
             Ok(Some(Event::Close(frame))) => close = frame,
             Ok(Some(event)) => {
                 if let Some(message) = event.into_message()

@@ -98,7 +98,7 @@ fn the_servers_close_decides_the_exit_code() {
     ];
     for (code, reason, exit, shown) in cases {
         // stdin stays open: it is the server that ends this.
-        let (ended, ()) = against_open(move |mut ws| async move {
+        let (ended, ()) = against_open(&[], move |mut ws| async move {
             ws.send("before").await.unwrap();
             ws.close(code, reason).await.unwrap();
         });
@@ -113,19 +113,23 @@ fn the_servers_close_decides_the_exit_code() {
 
 #[test]
 fn an_end_without_a_close_is_abnormal() {
-    let (ended, ()) = against_open(|ws| async move { drop(ws) });
+    let (ended, ()) = against_open(&[], |ws| async move { drop(ws) });
     assert_eq!(ended.code, 1);
     assert!(ended.stderr.contains("1006 abnormal closure"), "{}", ended.stderr);
 }
 
 #[test]
 fn a_message_past_the_limit_is_told_and_abnormal() {
-    let (ended, ()) = against(&["--max-message", "10"], b"", |mut ws| async move {
+    let (ended, code) = against_open(&["--max-message", "10"], |mut ws| async move {
         ws.send("more than 10 bytes").await.unwrap();
-        while let Ok(Some(_)) = ws.recv().await {}
-        assert_eq!(ws.close_received(), Some(CloseCode::NORMAL), "stdin had ended before");
+        while ws.recv().await.unwrap().is_some() {}
+        ws.close_received()
     });
-    assert!(ended.code == 1 || ended.stdout().is_empty(), "{ended:?}");
+    assert_eq!(
+        (ended.code, ended.stdout(), code),
+        (1, "", Some(CloseCode::MESSAGE_TOO_BIG))
+    );
+    assert!(ended.stderr.contains("1009 message too big"), "{}", ended.stderr);
 }
 
 #[test]
@@ -247,13 +251,13 @@ where
 }
 
 /// The same with a stdin that stays open until the program has ended.
-fn against_open<R, F>(serve: impl FnOnce(WebSocket<Stream>) -> F + Send + 'static) -> (Ended, R)
+fn against_open<R, F>(flags: &[&str], serve: impl FnOnce(WebSocket<Stream>) -> F + Send + 'static) -> (Ended, R)
 where
     R: Send + 'static,
     F: Future<Output = R>,
 {
     let (url, server) = serve_one(serve);
-    let mut program = Running::start(&["connect", &url]);
+    let mut program = Running::start(&[&["connect", &url], flags].concat());
     let stdin = program.stdin.take();
     let ended = program.end();
     drop(stdin);

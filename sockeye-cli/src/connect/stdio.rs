@@ -93,6 +93,15 @@ impl Output {
     pub(crate) async fn write(&self, message: Message) -> bool {
         self.0.send(message).await.is_ok()
     }
+
+    /// Ready when nothing can be written any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe.
+    pub(crate) async fn closed(&self) {
+        self.0.closed().await;
+    }
 }
 
 impl Written {

@@ -264,6 +264,7 @@ mod tests {
         let (mut ada, mut slow) = (Seat::new(rooms.clone()), Seat::new(rooms));
         ada.join("lobby", "Ada");
         slow.join("lobby", "Slow");
+        received(&mut ada);
         let mut last = Vec::new();
         for _ in 0..2 * QUEUE {
             ada.say("hello").unwrap();
