@@ -30,7 +30,7 @@ pub(crate) struct Connecting {
 pub(crate) async fn run(plan: Connecting) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let ws = tokio::select! {
-        connected = plan.client.connect(&plan.url) => connected.map_err(|error| not_connected(&error))?,
+        connected = plan.client.connect(&plan.url) => connected.map_err(|error| not_connected(&plan.uri, &error))?,
         () = signals.next() => return Err(Failure::abnormal("interrupted before the connection was open")),
     };
     report::talk(connected(&plan.uri, &ws));
@@ -173,7 +173,7 @@ fn connected(uri: &WebSocketUri, ws: &WebSocket<Stream>) -> String {
 }
 
 /// Why there is no connection: exit code 1 when a server answered and it was no good, 2 when none was reached.
-fn not_connected(error: &ConnectError) -> Failure {
+fn not_connected(uri: &WebSocketUri, error: &ConnectError) -> Failure {
     match error {
         ConnectError::Handshake(HandshakeError::Refused { headers, .. }) => {
             let location = headers.text("Location").map(str::escape_debug);
@@ -183,6 +183,7 @@ fn not_connected(error: &ConnectError) -> Failure {
             })
         }
         ConnectError::Handshake(_) => Failure::abnormal(format!("this is no WebSocket handshake: {error}")),
+        ConnectError::Connect(cause) => Failure::usage(format!("could not connect to {}: {cause}", uri.host_header())),
         ConnectError::Tls(cause) if is_certificate(cause) => Failure::usage(format!(
             "{error}; trust a certificate by --ca FILE, or take any by --insecure"
         )),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sockeye::{Incoming, Server};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::report::{self, Failure};
 
@@ -54,21 +54,20 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let mut connections = JoinSet::new();
-    let mut refusing = false;
+    let mut told: Option<Instant> = None;
     loop {
         tokio::select! {
             () = shutdown.requested() => break,
             Some(_) = connections.join_next() => {}
             accepted = server.accept() => match accepted {
                 Ok(incoming) => {
-                    refusing = false;
                     connections.spawn(handler(incoming, shutdown.clone()));
                 }
                 Err(error) => {
-                    if !refusing {
-                        report::talk(format_args!("cannot take more connections, and wait for some to end: {error}"));
+                    if told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+                        report::talk(format_args!("cannot take more connections until some end: {error}"));
+                        told = Some(Instant::now());
                     }
-                    refusing = true;
                     // Most often there are no file descriptors left. The listener stays ready all the while, so
                     // that to ask again at once would be to spin.
                     tokio::select! {
@@ -153,3 +152,6 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// How long a listener waits at most before it asks again for a connection that the system could not give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often it is said that connections have to wait.
+const TELL_AGAIN: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use sockeye::handshake::OriginPolicy;
+use sockeye::handshake::{OptionsError, OriginPolicy};
 use sockeye::transport::tls;
 use sockeye::uri::WebSocketUri;
 use sockeye::{Client, ConnectError, DeflateOptions, Server, ServerOptions, ServerOptionsBuilder};
@@ -99,6 +99,8 @@ fn connect(arguments: ConnectArguments) -> Result<Connecting, Failure> {
     }
     let client = client.build().map_err(|error| match (&error, &arguments.ca) {
         (ConnectError::TlsUnavailable(why), Some(path)) => Failure::usage(format!("--ca {}: {why}", path.display())),
+        (ConnectError::Options(OptionsError::Header(_)), _) => Failure::usage(format!("--header: {error}")),
+        (ConnectError::Options(_), _) => Failure::usage(format!("--subprotocol: {error}")),
         _ => Failure::usage(error),
     })?;
     Ok(Connecting {

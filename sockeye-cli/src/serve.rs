@@ -129,9 +129,9 @@ fn now() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Sends to a client that may have stopped to read: it has [`PATIENCE`] to go on.
-async fn send_prepared(ws: &mut WebSocket<Stream>, message: &Prepared) -> Result<(), End> {
-    match timeout(PATIENCE, ws.send_prepared(message)).await {
+/// Waits for a send to a client that may have stopped to read: it has [`PATIENCE`] to go on.
+async fn patiently(send: impl Future<Output = Result<(), Error>>) -> Result<(), End> {
+    match timeout(PATIENCE, send).await {
         Ok(sent) => sent.map_err(End::from),
         Err(_) => Err(End::Close(CloseCode::POLICY_VIOLATION, NOT_READ)),
     }

@@ -45,7 +45,8 @@ fn unknown_and_contradicting_flags_are_told() {
     assert!(wrong(&["echo", "--tls", "cert.pem", "key.pem", "--tls-self-signed"]).contains("--tls-self-signed"));
     assert!(wrong(&["connect"]).contains("<URL>"));
     assert!(wrong(&["connect", "wss://localhost/", "--insecure", "--ca", "ca.pem"]).contains("--ca"));
-    assert!(wrong(&["connect", "ws://localhost/", "-H", "Host: other"]).contains("header"));
+    assert!(wrong(&["connect", "ws://localhost/", "--subprotocol", ""]).contains("--subprotocol"));
+    assert!(wrong(&["connect", "ws://localhost/", "-H", "Host: other"]).contains("--header"));
 }
 
 #[test]

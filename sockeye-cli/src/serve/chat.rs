@@ -14,7 +14,7 @@ use sockeye::{CloseCode, Message, WebSocket};
 
 pub(super) use self::rooms::Rooms;
 use self::rooms::Seat;
-use super::{End, json, send_prepared, until_shutdown};
+use super::{End, json, patiently, until_shutdown};
 use crate::listen::Shutdown;
 
 /// What a client may ask for.
@@ -65,13 +65,13 @@ async fn chat(ws: &mut WebSocket<Stream>, seat: &mut Seat) -> Result<(), End> {
                 if let Err(refusal) = follow(seat, command(&message)?) {
                     // After the answers to what was asked before.
                     for message in seat.waiting() {
-                        send_prepared(ws, &message).await?;
+                        patiently(ws.send_prepared(&message)).await?;
                     }
-                    ws.send(json(&Event::Error { text: refusal })).await?;
+                    patiently(ws.send(json(&Event::Error { text: refusal }))).await?;
                 }
             }
             event = seat.next() => match event {
-                Some(event) => send_prepared(ws, &event).await?,
+                Some(event) => patiently(ws.send_prepared(&event)).await?,
                 None => return Err(End::Close(CloseCode::POLICY_VIOLATION, super::NOT_READ)),
             },
         }

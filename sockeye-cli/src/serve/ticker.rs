@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Encoder, End, now, send_prepared, until_shutdown};
+use super::{Encoder, End, now, patiently, until_shutdown};
 use crate::listen::Shutdown;
 
 #[derive(Debug)]
@@ -121,7 +121,7 @@ pub(super) async fn converse(ws: WebSocket<Stream>, shutdown: Shutdown, ticker: 
 
 async fn tell(ws: &mut WebSocket<Stream>, ticker: &Ticker) -> Result<(), End> {
     let (history, mut ticks) = ticker.subscribe();
-    send_prepared(ws, &history).await?;
+    patiently(ws.send_prepared(&history)).await?;
     loop {
         tokio::select! {
             message = ws.recv() => {
@@ -130,7 +130,7 @@ async fn tell(ws: &mut WebSocket<Stream>, ticker: &Ticker) -> Result<(), End> {
                 }
             }
             tick = ticks.recv() => match tick {
-                Ok(tick) => send_prepared(ws, &tick).await?,
+                Ok(tick) => patiently(ws.send_prepared(&tick)).await?,
                 // Too slow for some of them: go on with the oldest that is still there.
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return Ok(()),
@@ -156,17 +156,18 @@ const BACKLOG: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::json;
 
     #[test]
     fn events_have_the_form_that_the_page_reads() {
         let tick = Tick { price: 101.25, at: 7 };
         let event = Event::Tick { symbol: "SOCK", tick };
         let form = r#"{"type":"tick","symbol":"SOCK","price":101.25,"at":7}"#;
-        assert_eq!(super::super::json(&event), form);
+        assert_eq!(json(&event), form);
         let ticks = &VecDeque::from([tick]);
         let event = Event::History { symbol: "SOCK", ticks };
         let form = r#"{"type":"history","symbol":"SOCK","ticks":[{"price":101.25,"at":7}]}"#;
-        assert_eq!(super::super::json(&event), form);
+        assert_eq!(json(&event), form);
     }
 
     #[test]
