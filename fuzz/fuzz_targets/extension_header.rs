@@ -12,7 +12,10 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     assert!(list.len() <= MAX_EXTENSIONS);
-    assert!(list.iter().all(|extension| extension.parameters.len() <= MAX_PARAMETERS));
+    assert!(
+        list.iter()
+            .all(|extension| extension.parameters.len() <= MAX_PARAMETERS)
+    );
     let mut written = String::new();
     extension::write(&list, &mut written);
     assert_eq!(extension::parse([written.as_bytes()]), Ok(list));
