@@ -193,7 +193,7 @@ pub(crate) fn shown(command: &Command) -> String {
     text.push_str(&command.get_program().to_string_lossy());
     for argument in command.get_args() {
         let argument = argument.to_string_lossy();
-        if argument.contains([' ', '*', '$']) {
+        if argument.is_empty() || argument.contains([' ', '*', '$']) {
             text.push_str(&format!(" '{argument}'"));
         } else {
             text.push_str(&format!(" {argument}"));
