@@ -3,11 +3,12 @@
 use std::io::IsTerminal;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::context::Context;
 use crate::process::{self, NO_DEADLINE, plain};
 use crate::tally::Tally;
+use crate::tools;
 
 /// Workspaces of their own, beside the main one.
 const OTHER_MANIFESTS: [&str; 2] = ["fuzz/Cargo.toml", "conformance/no-std/Cargo.toml"];
@@ -91,6 +92,36 @@ pub(crate) fn docs(context: &Context) -> Result<Tally> {
     Ok(Tally::one(process::run(command)?))
 }
 
+/// The oldest compiler that the crates promise to build with: the one in use, or another that is installed.
+pub(crate) fn msrv(context: &Context) -> Result<Tally> {
+    let promised = context.metadata["packages"][0]["rust_version"].as_str();
+    let promised = promised.context("the crates state no rust-version")?;
+    let mut version = Command::new("rustc");
+    version.arg("--version").current_dir(&context.root);
+    if is_version(&process::stdout_of(version)?, promised) {
+        println!("rustc is {promised}, which every step proves");
+        return Ok(Tally::one(true));
+    }
+    let Some(toolchain) = tools::toolchain(promised)? else {
+        let how = format!("to get it: rustup toolchain install {promised} --profile minimal");
+        return Ok(context.missing(&format!("rustc {promised}"), &how));
+    };
+    let mut command = context.cargo();
+    command.args([&format!("+{toolchain}"), "check", "--all-features"]);
+    // Two compilers would take turns in rebuilding one directory.
+    command.arg("--target-dir").arg(context.target.join("msrv"));
+    Ok(Tally::one(process::run(command)?))
+}
+
+/// Whether `rustc 1.95.0 (59807616e 2026-04-14)` is 1.95.
+fn is_version(printed: &str, wanted: &str) -> bool {
+    let number = printed.split(' ').nth(1).unwrap_or_default();
+    number == wanted
+        || number
+            .strip_prefix(wanted)
+            .is_some_and(|rest| rest.starts_with('.'))
+}
+
 /// Runs a test runner and adds up the lines that `summary` understands.
 fn counted(mut command: Command, summary: fn(&str) -> Option<(usize, usize)>) -> Result<Tally> {
     if std::io::stdout().is_terminal() {
@@ -140,6 +171,17 @@ fn libtest_summary(line: &str) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        assert!(is_version("rustc 1.95.0 (59807616e 2026-04-14)", "1.95"));
+        assert!(is_version("rustc 1.95.0 (59807616e 2026-04-14)", "1.95.0"));
+        assert!(!is_version("rustc 1.950.0 (59807616e 2026-04-14)", "1.95"));
+        assert!(!is_version(
+            "rustc 1.97.0-nightly (e50aa6fba 2026-05-19)",
+            "1.95"
+        ));
+    }
 
     #[test]
     fn nextest_summaries_are_read() {

@@ -44,7 +44,7 @@ const MAX_SECONDS: u32 = 15 * 60;
 
 /// Builds all targets, then runs the chosen ones.
 pub(crate) fn run(context: &Context, options: &Options) -> Result<Tally> {
-    let Some(nightly) = tools::nightly()? else {
+    let Some(nightly) = tools::toolchain("nightly")? else {
         return Ok(context.missing(
             "a nightly compiler",
             "to get it: rustup toolchain install nightly",

@@ -44,6 +44,11 @@ const STEPS: &[Step] = &[
         run: checks::doc_tests,
     },
     Step {
+        name: "msrv",
+        quick: false,
+        run: checks::msrv,
+    },
+    Step {
         name: "doc",
         quick: false,
         run: checks::docs,

@@ -133,8 +133,8 @@ fn install_chromium() -> Result<bool> {
     Ok(process::run(update)? && process::run(install)?)
 }
 
-/// The name of an installed nightly toolchain, such as `nightly-x86_64-unknown-linux-gnu`.
-pub(crate) fn nightly() -> Result<Option<String>> {
+/// The full name of an installed toolchain, such as `nightly-x86_64-unknown-linux-gnu` for `nightly`.
+pub(crate) fn toolchain(channel: &str) -> Result<Option<String>> {
     if find(&["rustup"]).is_none() {
         return Ok(None);
     }
@@ -144,9 +144,11 @@ pub(crate) fn nightly() -> Result<Option<String>> {
     let mut names = list
         .lines()
         .filter_map(|line| line.split_whitespace().next());
-    Ok(names
-        .find(|name| name.starts_with("nightly"))
-        .map(str::to_owned))
+    let is_it = |name: &str| {
+        name.strip_prefix(channel)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.']))
+    };
+    Ok(names.find(|name| is_it(name)).map(str::to_owned))
 }
 
 /// Installs what can be installed, whether or not this is CI.

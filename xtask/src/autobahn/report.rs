@@ -65,6 +65,11 @@ impl Summary {
         summary
     }
 
+    /// A failure that is in no case.
+    pub(super) fn add_failure(&mut self, who: &str, what: &str) {
+        self.failures.push((who.to_owned(), what.to_owned()));
+    }
+
     /// Prints the counts and each case that failed.
     pub(super) fn print(&self, role: &str) {
         let grades: Vec<String> = self
