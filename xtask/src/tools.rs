@@ -40,7 +40,7 @@ impl CargoTool {
     /// How to get it.
     pub(crate) fn hint(&self) -> String {
         format!(
-            "to get it: cargo install {} --version {} --locked",
+            "to get it: cargo xtask setup, or cargo install {} --version {} --locked",
             self.package, self.version
         )
     }
