@@ -39,21 +39,15 @@ fn inflate(input: &[u8]) {
         Some(ProtocolError::InvalidDeflate) => {}
         Some(other) => panic!("{other:?} for a frame that is valid but for its payload"),
     }
-    let pieces = borrowed(
-        &mut connection(Role::Client, Receive::Messages, true),
-        &frames,
-        13,
-    );
+    let pieces = borrowed(&mut connection(Role::Client, Receive::Messages, true), &frames, 13);
     assert_eq!(pieces, outcome);
 }
 
 fn round_trip(input: &[u8]) {
     let message = &input[..input.len().min(LIMIT as usize)];
     let window_bits = 9 + input.first().map_or(0, |byte| byte % 7);
-    let mut server = connection(Role::Server, Receive::Messages, false)
-        .with_deflate(deflate_params(window_bits));
-    let mut client = connection(Role::Client, Receive::Messages, false)
-        .with_deflate(deflate_params(window_bits));
+    let mut server = connection(Role::Server, Receive::Messages, false).with_deflate(deflate_params(window_bits));
+    let mut client = connection(Role::Client, Receive::Messages, false).with_deflate(deflate_params(window_bits));
     let mut wire = Vec::new();
     for _ in 0..2 {
         let sent = server.send_with(message, Compress::Always, &mut wire);

@@ -72,12 +72,7 @@ pub fn check(role: Role, input: &[u8]) {
         }
         let mut chunks = connection(role, Receive::Chunks, deflate);
         let streamed = owned(&mut chunks, input, 7);
-        assert!(
-            streamed
-                .events
-                .iter()
-                .all(|event| message_length(event) == 0)
-        );
+        assert!(streamed.events.iter().all(|event| message_length(event) == 0));
     }
 }
 

@@ -49,14 +49,7 @@ pub(crate) fn tests(context: &Context) -> Result<Tally> {
     let mut command = context.cargo();
     if process::read(version, false, NO_DEADLINE)?.success {
         let profile = if context.ci { "ci" } else { "default" };
-        command.args([
-            "nextest",
-            "run",
-            "--workspace",
-            "--all-features",
-            "--profile",
-            profile,
-        ]);
+        command.args(["nextest", "run", "--workspace", "--all-features", "--profile", profile]);
         return counted(command, nextest_summary);
     }
     println!("NOTE: cargo-nextest is not installed, so the tests run under `cargo test`;");
@@ -74,13 +67,7 @@ pub(crate) fn tests(context: &Context) -> Result<Tally> {
 /// The examples in the docs.
 pub(crate) fn doc_tests(context: &Context) -> Result<Tally> {
     let mut command = context.cargo();
-    command.args([
-        "test",
-        "--doc",
-        "--workspace",
-        "--all-features",
-        "--no-fail-fast",
-    ]);
+    command.args(["test", "--doc", "--workspace", "--all-features", "--no-fail-fast"]);
     counted(command, libtest_summary)
 }
 
@@ -116,10 +103,7 @@ pub(crate) fn msrv(context: &Context) -> Result<Tally> {
 /// Whether `rustc 1.95.0 (59807616e 2026-04-14)` is 1.95.
 fn is_version(printed: &str, wanted: &str) -> bool {
     let number = printed.split(' ').nth(1).unwrap_or_default();
-    number == wanted
-        || number
-            .strip_prefix(wanted)
-            .is_some_and(|rest| rest.starts_with('.'))
+    number == wanted || number.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// Runs a test runner and adds up the lines that `summary` understands.
@@ -128,20 +112,14 @@ fn counted(mut command: Command, summary: fn(&str) -> Option<(usize, usize)>) ->
         command.env("CARGO_TERM_COLOR", "always");
     }
     let finished = process::read(command, true, NO_DEADLINE)?;
-    let counts = finished
-        .lines
-        .iter()
-        .filter_map(|line| summary(&plain(line)));
+    let counts = finished.lines.iter().filter_map(|line| summary(&plain(line)));
     let (passed, failed) = counts.fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
     Ok(Tally::counted(passed, failed, finished.success))
 }
 
 /// `Summary [ 1.234s] 7 tests run: 4 passed (1 slow), 2 failed, 1 timed out, 3 skipped`
 fn nextest_summary(line: &str) -> Option<(usize, usize)> {
-    let (_, counts) = line
-        .trim_start()
-        .strip_prefix("Summary [")?
-        .split_once(" run: ")?;
+    let (_, counts) = line.trim_start().strip_prefix("Summary [")?.split_once(" run: ")?;
     let (mut passed, mut failed) = (0, 0);
     for part in counts.split(", ") {
         let (number, what) = part.trim().split_once(' ')?;
@@ -158,13 +136,8 @@ fn nextest_summary(line: &str) -> Option<(usize, usize)> {
 
 /// `test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s`
 fn libtest_summary(line: &str) -> Option<(usize, usize)> {
-    let (_, counts) = line
-        .trim_start()
-        .strip_prefix("test result: ")?
-        .split_once(". ")?;
-    let mut numbers = counts
-        .split("; ")
-        .map(|part| part.split(' ').next().unwrap_or(""));
+    let (_, counts) = line.trim_start().strip_prefix("test result: ")?.split_once(". ")?;
+    let mut numbers = counts.split("; ").map(|part| part.split(' ').next().unwrap_or(""));
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
@@ -177,10 +150,7 @@ mod tests {
         assert!(is_version("rustc 1.95.0 (59807616e 2026-04-14)", "1.95"));
         assert!(is_version("rustc 1.95.0 (59807616e 2026-04-14)", "1.95.0"));
         assert!(!is_version("rustc 1.950.0 (59807616e 2026-04-14)", "1.95"));
-        assert!(!is_version(
-            "rustc 1.97.0-nightly (e50aa6fba 2026-05-19)",
-            "1.95"
-        ));
+        assert!(!is_version("rustc 1.97.0-nightly (e50aa6fba 2026-05-19)", "1.95"));
     }
 
     #[test]

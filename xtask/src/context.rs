@@ -35,19 +35,14 @@ impl Context {
             .output()
             .context("cannot run cargo")?;
         if !output.status.success() {
-            bail!(
-                "cargo metadata: {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
+            bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
         }
-        let metadata: Value =
-            serde_json::from_slice(&output.stdout).context("cargo metadata is not JSON")?;
+        let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata is not JSON")?;
         let target = metadata["target_directory"]
             .as_str()
             .context("cargo metadata names no target directory")?;
         let target = PathBuf::from(target);
-        let lab = env::var_os("SOCKEYE_CONFORMANCE_DIR")
-            .map_or_else(|| target.join("conformance"), PathBuf::from);
+        let lab = env::var_os("SOCKEYE_CONFORMANCE_DIR").map_or_else(|| target.join("conformance"), PathBuf::from);
         Ok(Self {
             root: root.to_path_buf(),
             lab: root.join(lab),
@@ -71,14 +66,8 @@ impl Context {
         command.current_dir(&self.root);
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy();
-            let told_by_cargo =
-                text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_");
-            if told_by_cargo
-                || matches!(
-                    &*text,
-                    "CARGO_BIN_NAME" | "CARGO_CRATE_NAME" | "CARGO_PRIMARY_PACKAGE"
-                )
-            {
+            let told_by_cargo = text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_");
+            if told_by_cargo || matches!(&*text, "CARGO_BIN_NAME" | "CARGO_CRATE_NAME" | "CARGO_PRIMARY_PACKAGE") {
                 command.env_remove(&name);
             }
         }

@@ -20,13 +20,7 @@ pub(crate) fn run(context: &Context) -> Result<Tally> {
     let mut sum = Tally::default();
     for check in ["bans", "licenses", "sources"] {
         let mut command = context.cargo();
-        command.args([
-            "deny",
-            "--all-features",
-            "check",
-            "--hide-inclusion-graph",
-            check,
-        ]);
+        command.args(["deny", "--all-features", "check", "--hide-inclusion-graph", check]);
         sum += Tally::one(process::run(command)?);
     }
     // The list of advisories is a git repository of its own: a machine that builds from a mirror of the registry
@@ -35,13 +29,7 @@ pub(crate) fn run(context: &Context) -> Result<Tally> {
     fetch.args(["deny", "fetch", "db"]);
     if process::read(fetch, false, FETCH_DEADLINE)?.success {
         let mut command = context.cargo();
-        command.args([
-            "deny",
-            "--all-features",
-            "check",
-            "--disable-fetch",
-            "advisories",
-        ]);
+        command.args(["deny", "--all-features", "check", "--disable-fetch", "advisories"]);
         sum += Tally::one(process::run(command)?);
     } else {
         let what = "the list of advisories cannot be fetched; with a connection to it: cargo deny check advisories";

@@ -42,17 +42,9 @@ fn packages(metadata: &Value) -> Result<Vec<Package>> {
         .as_array()
         .context("cargo metadata lists no members")?;
     let mut packages = Vec::new();
-    for package in all
-        .iter()
-        .filter(|package| members.contains(&package["id"]))
-    {
-        let name = package["name"]
-            .as_str()
-            .context("a package without a name")?
-            .to_owned();
-        let features = package["features"]
-            .as_object()
-            .context("a package without features")?;
+    for package in all.iter().filter(|package| members.contains(&package["id"])) {
+        let name = package["name"].as_str().context("a package without a name")?.to_owned();
+        let features = package["features"].as_object().context("a package without features")?;
         packages.push(Package {
             name,
             features: features.keys().cloned().collect(),
@@ -85,10 +77,7 @@ mod tests {
     #[test]
     fn each_feature_alone_all_and_none() {
         let features = ["default", "deflate", "std"].map(String::from);
-        let flags: Vec<String> = combinations(&features)
-            .iter()
-            .map(|flags| flags.join(" "))
-            .collect();
+        let flags: Vec<String> = combinations(&features).iter().map(|flags| flags.join(" ")).collect();
         assert_eq!(
             flags,
             [

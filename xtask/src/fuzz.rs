@@ -45,10 +45,7 @@ const MAX_SECONDS: u32 = 15 * 60;
 /// Builds all targets, then runs the chosen ones.
 pub(crate) fn run(context: &Context, options: &Options) -> Result<Tally> {
     let Some(nightly) = tools::toolchain("nightly")? else {
-        return Ok(context.missing(
-            "a nightly compiler",
-            "to get it: rustup toolchain install nightly",
-        ));
+        return Ok(context.missing("a nightly compiler", "to get it: rustup toolchain install nightly"));
     };
     if !tools::cargo_tool(context, &tools::CARGO_FUZZ)? {
         return Ok(context.missing("cargo-fuzz", &tools::CARGO_FUZZ.hint()));
@@ -108,11 +105,7 @@ impl Fuzz<'_> {
         if all.is_empty() {
             bail!("there is no fuzz target");
         }
-        Ok(if wanted.is_empty() {
-            all
-        } else {
-            wanted.to_vec()
-        })
+        Ok(if wanted.is_empty() { all } else { wanted.to_vec() })
     }
 
     /// Runs one target from its seeds; what libFuzzer finds on the way goes to `fuzz/corpus`, which is not committed.
@@ -132,27 +125,16 @@ impl Fuzz<'_> {
         command.arg(&corpus).arg(&seeds).arg("--");
         command.args([format!("-runs={runs}"), format!("-max_len={MAX_LENGTH}")]);
         command.arg(format!("-max_total_time={MAX_SECONDS}"));
-        command.args([
-            "-seed=1",
-            "-timeout=20",
-            "-rss_limit_mb=2048",
-            "-print_final_stats=1",
-        ]);
+        command.args(["-seed=1", "-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1"]);
         // libFuzzer keeps to its own limit of time; the deadline is for a build that hangs.
-        let finished = process::read(
-            command,
-            false,
-            Duration::from_secs(2 * u64::from(MAX_SECONDS)),
-        )?;
+        let finished = process::read(command, false, Duration::from_secs(2 * u64::from(MAX_SECONDS)))?;
         let executed = executed(&finished.lines);
         let passed = finished.success && executed >= u64::from(runs);
         if passed {
             println!("fuzz {target}: {executed} inputs");
         } else {
             println!("{}", tail(&finished.lines, 60));
-            println!(
-                "FAILED: fuzz {target} after {executed} inputs; if there is one in fuzz/artifacts/{target},"
-            );
+            println!("FAILED: fuzz {target} after {executed} inputs; if there is one in fuzz/artifacts/{target},");
             println!("FAILED: make it a regression test");
         }
         Ok(Tally::one(passed))
@@ -165,9 +147,7 @@ fn executed(lines: &[String]) -> u64 {
         .iter()
         .rev()
         .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
-    count
-        .and_then(|count| count.trim().parse().ok())
-        .unwrap_or(0)
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
 fn tail(lines: &[String], count: usize) -> String {

@@ -27,11 +27,7 @@ pub(crate) fn run(context: &Context) -> Result<Tally> {
     }
     let mut sum = Tally::default();
     for features in ["", "deflate"] {
-        let name = if features.is_empty() {
-            "no features"
-        } else {
-            features
-        };
+        let name = if features.is_empty() { "no features" } else { features };
         let result = link(context, features);
         match &result {
             Ok(found) => println!("no_std with {name}: linked, run, {found}"),
@@ -46,20 +42,10 @@ pub(crate) fn run(context: &Context) -> Result<Tally> {
 fn link(context: &Context, features: &str) -> Result<String> {
     let target = context.target.join("no-std");
     let mut command = context.cargo();
-    command.args([
-        "build",
-        "--release",
-        "--locked",
-        "--manifest-path",
-        MANIFEST,
-    ]);
-    command
-        .args(["--features", features, "--target-dir"])
-        .arg(&target);
+    command.args(["build", "--release", "--locked", "--manifest-path", MANIFEST]);
+    command.args(["--features", features, "--target-dir"]).arg(&target);
     // Flags meant for the main workspace (a sanitizer, coverage) would bring their own runtime.
-    command
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     anyhow::ensure!(process::run(command)?, "it does not link");
 
     let program = target.join("release").join("sockeye-no-std");
@@ -84,10 +70,7 @@ fn link(context: &Context, features: &str) -> Result<String> {
 /// The demangled names of all symbols.
 fn symbols(program: &Path) -> Result<Vec<String>> {
     let mut command = Command::new("nm");
-    command
-        .arg("--demangle=rust")
-        .arg(program)
-        .env("LC_ALL", "C");
+    command.arg("--demangle=rust").arg(program).env("LC_ALL", "C");
     let output = process::stdout_of(command)?;
     // `0000000000001149 t sockeye_proto::frame::decode`; undefined symbols have no address.
     let name = |line: &str| {

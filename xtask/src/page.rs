@@ -59,25 +59,14 @@ pub(crate) fn run(context: &Context, options: &Options) -> Result<Tally> {
         .arg("--modules")
         .arg(&modules);
     if let Some(directory) = &options.screenshots {
-        fs::create_dir_all(directory)
-            .with_context(|| format!("cannot create {}", directory.display()))?;
+        fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         command.arg("--screenshots").arg(directory);
     }
     let finished = process::read(command, true, DEADLINE)?;
-    let count = |prefix: &str| {
-        finished
-            .lines
-            .iter()
-            .filter(|line| line.starts_with(prefix))
-            .count()
-    };
+    let count = |prefix: &str| finished.lines.iter().filter(|line| line.starts_with(prefix)).count();
     let (passed, failed) = (count("PASS "), count("FAIL "));
     // A check that dies by an exception prints no FAIL line, and one that checks nothing none at all.
-    Ok(Tally::counted(
-        passed,
-        failed,
-        finished.success && passed > 0,
-    ))
+    Ok(Tally::counted(passed, failed, finished.success && passed > 0))
 }
 
 /// Installs what drives the browser unless it is there; `None` without Node.js.
@@ -87,8 +76,7 @@ pub(crate) fn install(context: &Context) -> Result<Option<PathBuf>> {
     }
     let source = context.root.join("conformance/page");
     let directory = context.lab.join("page");
-    let lock = fs::read(source.join("package-lock.json"))
-        .context("cannot read conformance/page/package-lock.json")?;
+    let lock = fs::read(source.join("package-lock.json")).context("cannot read conformance/page/package-lock.json")?;
     let stamp = directory.join("installed-package-lock.json");
     if fs::read(&stamp).is_ok_and(|installed| installed == lock) {
         return Ok(Some(directory));

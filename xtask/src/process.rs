@@ -41,10 +41,7 @@ pub(crate) fn read(mut command: Command, echo: bool, deadline: Duration) -> Resu
         println!("$ {}", shown(&command));
     }
     let (reader, writer) = std::io::pipe()?;
-    command
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer);
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn().with_context(|| failed_to_start(&command))?;
     let name = shown(&command);
     // The command holds the writing ends, and the end of the output is only seen when all of them are closed.
@@ -69,10 +66,7 @@ pub(crate) fn read(mut command: Command, echo: bool, deadline: Duration) -> Resu
                     println!("{line}");
                 }
                 lines.push(line);
-                return Ok(Finished {
-                    success: false,
-                    lines,
-                });
+                return Ok(Finished { success: false, lines });
             }
         }
     }
@@ -106,45 +100,22 @@ impl Background {
     /// Starts a program with its output in `log`.
     pub(crate) fn start(mut command: Command, log: &Path) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-        command
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file);
-        Ok(Self(
-            command.spawn().with_context(|| failed_to_start(&command))?,
-        ))
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        Ok(Self(command.spawn().with_context(|| failed_to_start(&command))?))
     }
 
     /// Starts a server that prints `listening on URL` as its first line on stdout, and answers with that URL.
-    pub(crate) fn serve(
-        mut command: Command,
-        log: &Path,
-        deadline: Duration,
-    ) -> Result<(Self, String)> {
+    pub(crate) fn serve(mut command: Command, log: &Path, deadline: Duration) -> Result<(Self, String)> {
         let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(file);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
         let mut server = Self(command.spawn().with_context(|| failed_to_start(&command))?);
-        let stdout = server
-            .0
-            .stdout
-            .take()
-            .context("the server's stdout is not a pipe")?;
+        let stdout = server.0.stdout.take().context("the server's stdout is not a pipe")?;
         let Ok(first) = lines_of(stdout).recv_timeout(deadline) else {
-            bail!(
-                "{} printed no line; its log is {}",
-                shown(&command),
-                log.display()
-            );
+            bail!("{} printed no line; its log is {}", shown(&command), log.display());
         };
         match first.strip_prefix("listening on ") {
             Some(url) => Ok((server, url.trim().to_owned())),
-            None => bail!(
-                "{} printed {first:?} instead of `listening on URL`",
-                shown(&command)
-            ),
+            None => bail!("{} printed {first:?} instead of `listening on URL`", shown(&command)),
         }
     }
 

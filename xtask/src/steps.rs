@@ -105,11 +105,7 @@ pub(crate) fn run(context: &Context, quick: bool, only: &[String]) -> Tally {
             println!("FAILED: {error:#}");
             Tally::one(false)
         });
-        println!(
-            "---- {}: {tally} in {:.1} s",
-            step.name,
-            begun.elapsed().as_secs_f64()
-        );
+        println!("---- {}: {tally} in {:.1} s", step.name, begun.elapsed().as_secs_f64());
         results.push((step.name, begun.elapsed(), tally));
     }
 

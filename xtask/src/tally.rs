@@ -29,11 +29,7 @@ impl Tally {
     /// succeed without saying how many tests it ran, which counts as one check.
     pub(crate) fn counted(passed: usize, failed: usize, success: bool) -> Self {
         let failed = if success { failed } else { failed.max(1) };
-        let passed = if success && passed + failed == 0 {
-            1
-        } else {
-            passed
-        };
+        let passed = if success && passed + failed == 0 { 1 } else { passed };
         Self {
             passed,
             failed,
@@ -67,14 +63,8 @@ mod tests {
 
     #[test]
     fn a_failure_without_a_failed_test_counts_as_one() {
-        assert_eq!(
-            Tally::counted(7, 0, false).to_string(),
-            "7 passed, 1 failed"
-        );
-        assert_eq!(
-            Tally::counted(7, 3, false).to_string(),
-            "7 passed, 3 failed"
-        );
+        assert_eq!(Tally::counted(7, 0, false).to_string(), "7 passed, 1 failed");
+        assert_eq!(Tally::counted(7, 3, false).to_string(), "7 passed, 3 failed");
     }
 
     #[test]

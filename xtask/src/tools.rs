@@ -70,8 +70,7 @@ impl CargoTool {
 
 /// Whether a cargo subcommand is there, after an attempt to install it in CI.
 pub(crate) fn cargo_tool(context: &Context, tool: &CargoTool) -> Result<bool> {
-    Ok(tool.is_there(context)?
-        || (context.ci && tool.install(context)? && tool.is_there(context)?))
+    Ok(tool.is_there(context)? || (context.ci && tool.install(context)? && tool.is_there(context)?))
 }
 
 /// The first of `names` that is a program on the `PATH`.
@@ -80,11 +79,7 @@ pub(crate) fn find(names: &[&str]) -> Option<PathBuf> {
     let directories: Vec<PathBuf> = env::split_paths(&path).collect();
     names
         .iter()
-        .flat_map(|name| {
-            directories
-                .iter()
-                .map(move |directory| directory.join(name))
-        })
+        .flat_map(|name| directories.iter().map(move |directory| directory.join(name)))
         .find(|path| path.is_file())
 }
 
@@ -98,7 +93,8 @@ const CHROMIUM_NAMES: [&str; 5] = [
 ];
 
 /// How to get Chromium.
-pub(crate) const CHROMIUM_HINT: &str = "to get it: install your system's package (Debian: apt-get install chromium), or set CHROMIUM to its path";
+pub(crate) const CHROMIUM_HINT: &str =
+    "to get it: install your system's package (Debian: apt-get install chromium), or set CHROMIUM to its path";
 
 /// Chromium: `$CHROMIUM`, or a program on the `PATH`, after an attempt to install Debian's package in CI.
 pub(crate) fn chromium(context: &Context) -> Result<Option<PathBuf>> {
@@ -141,9 +137,7 @@ pub(crate) fn toolchain(channel: &str) -> Result<Option<String>> {
     let mut command = Command::new("rustup");
     command.args(["toolchain", "list"]);
     let list = process::stdout_of(command)?;
-    let mut names = list
-        .lines()
-        .filter_map(|line| line.split_whitespace().next());
+    let mut names = list.lines().filter_map(|line| line.split_whitespace().next());
     let is_it = |name: &str| {
         name.strip_prefix(channel)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.']))
@@ -176,15 +170,7 @@ pub(crate) fn setup(context: &Context) -> Result<Tally> {
 /// The program `name` of this workspace, built as tests want it: optimised, and linked in seconds.
 pub(crate) fn build(context: &Context, package: &str, name: &str) -> Result<PathBuf> {
     let mut command = context.cargo();
-    command.args([
-        "build",
-        "--profile",
-        "ci",
-        "--package",
-        package,
-        "--bin",
-        name,
-    ]);
+    command.args(["build", "--profile", "ci", "--package", package, "--bin", name]);
     if !process::run(command)? {
         bail!("{name} does not build");
     }

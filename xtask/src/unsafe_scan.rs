@@ -20,17 +20,13 @@ pub(crate) fn run(context: &Context) -> Result<Tally> {
     rust_files(&context.root, &context.target, &mut files)?;
     let (mut found, mut allowed) = (0, 0);
     for path in &files {
-        let source =
-            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let source = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let path = path.strip_prefix(&context.root).unwrap_or(path);
         for line in unsafe_lines(&source) {
             if path.starts_with(ALLOWED) {
                 allowed += 1;
             } else {
-                println!(
-                    "FAILED: {}:{line}: `unsafe` outside {ALLOWED}",
-                    path.display()
-                );
+                println!("FAILED: {}:{line}: `unsafe` outside {ALLOWED}", path.display());
                 found += 1;
             }
         }
@@ -44,19 +40,13 @@ pub(crate) fn run(context: &Context) -> Result<Tally> {
 
 /// The `.rs` files below `directory`, without build directories and hidden ones.
 fn rust_files(directory: &Path, target: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in
-        fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?
-    {
+    for entry in fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))? {
         let entry = entry?;
         let path = entry.path();
         let name = entry.file_name();
         let name = name.to_string_lossy();
         if entry.file_type()?.is_dir() {
-            if !name.starts_with('.')
-                && name != "target"
-                && name != "node_modules"
-                && path != target
-            {
+            if !name.starts_with('.') && name != "target" && name != "node_modules" && path != target {
                 rust_files(&path, target, files)?;
             }
         } else if name.ends_with(".rs") {
@@ -171,9 +161,7 @@ fn character_or_lifetime(rest: &str) -> usize {
         // The escaped character may be a quote itself, so the end is looked for behind it.
         (Some('\\'), Some(escaped)) => {
             let from = 2 + escaped.len_utf8();
-            rest[from..]
-                .find('\'')
-                .map_or(rest.len(), |end| from + end + 1)
+            rest[from..].find('\'').map_or(rest.len(), |end| from + end + 1)
         }
         (Some(c), Some('\'')) => 1 + c.len_utf8() + 1,
         _ => 1,
@@ -211,10 +199,7 @@ mod tests {
         assert_eq!(unsafe_lines(r#"let q = '"'; unsafe {}"#), [1]);
         assert_eq!(unsafe_lines(r"let q = '\''; unsafe {}"), [1]);
         assert_eq!(unsafe_lines(r"let q = b'\\'; unsafe {}"), [1]);
-        assert_eq!(
-            unsafe_lines("fn a<'a>(b: &'a str) { unsafe {} } // 'unsafe"),
-            [1]
-        );
+        assert_eq!(unsafe_lines("fn a<'a>(b: &'a str) { unsafe {} } // 'unsafe"), [1]);
         assert_eq!(unsafe_lines("'static; 'é'; '\u{2028}'; unsafe {}"), [1]);
         assert_eq!(unsafe_lines("/* a */unsafe{}"), [1]);
     }

@@ -34,9 +34,7 @@ extern "C" fn program_entry() -> i32 {
 #[inline(never)]
 fn exercise() -> bool {
     // The sample of RFC 6455 §5.7: a masked text message with "Hello".
-    let sample = [
-        0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
-    ];
+    let sample = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
     echoes_hello(&mut connection(), black_box(sample)) && compressed()
 }
 
@@ -56,11 +54,7 @@ fn echoes_hello<const N: usize>(connection: &mut Connection, mut input: [u8; N])
         }) if consumed == N => String::from(text),
         _ => return false,
     };
-    text == "Hello"
-        && connection
-            .send_with(&*text, Compress::Always, &mut out)
-            .is_ok()
-        && !out.is_empty()
+    text == "Hello" && connection.send_with(&*text, Compress::Always, &mut out).is_ok() && !out.is_empty()
 }
 
 /// The sample of RFC 7692 §7.2.3.1: "Hello" in one compressed block, here with a masking key of zeros.
@@ -74,9 +68,7 @@ fn compressed() -> bool {
         max_window_bits: 15,
     };
     let mut connection = connection().with_deflate(DeflateParams::new(direction, direction));
-    let sample = [
-        0xc1, 0x87, 0, 0, 0, 0, 0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00,
-    ];
+    let sample = [0xc1, 0x87, 0, 0, 0, 0, 0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
     echoes_hello(&mut connection, black_box(sample))
 }
 

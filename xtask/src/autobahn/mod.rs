@@ -22,8 +22,7 @@ use crate::tools;
 mod report;
 
 /// How to get what `install.sh` needs.
-pub(crate) const PYTHON_HINT: &str =
-    "to get it: pyenv install 2.7.18, or set PY27 to a Python 2.7 that has pip";
+pub(crate) const PYTHON_HINT: &str = "to get it: pyenv install 2.7.18, or set PY27 to a Python 2.7 that has pip";
 
 /// Sections 1 to 10, then of compression what takes seconds: messages up to 16 KiB in one frame (ending in .1 to
 /// .7) and one fragmented case (.11) of each group.
@@ -102,11 +101,7 @@ pub(crate) fn run(context: &Context, options: &Options) -> Result<Tally> {
     };
     let patterns = options.patterns();
     let cases = suite.cases(&patterns)?;
-    println!(
-        "{} cases for each role: {}",
-        cases.len(),
-        patterns.join(" ")
-    );
+    println!("{} cases for each role: {}", cases.len(), patterns.join(" "));
     let (server, client) = options.roles();
     let echo = match (&options.url, server) {
         (None, true) => Some(tools::build(context, "sockeye-cli", "sockeye")?),
@@ -123,8 +118,7 @@ pub(crate) fn run(context: &Context, options: &Options) -> Result<Tally> {
         cases: &cases,
     };
     let mut results = thread::scope(|scope| {
-        let server =
-            server.then(|| scope.spawn(|| run.server(echo.as_deref(), options.url.as_deref())));
+        let server = server.then(|| scope.spawn(|| run.server(echo.as_deref(), options.url.as_deref())));
         let client = client
             .then_some(testee.as_deref())
             .flatten()
@@ -193,10 +187,7 @@ impl Suite {
     fn cases(&self, patterns: &[String]) -> Result<Vec<String>> {
         let mut command = Command::new(self.bin.join("python"));
         command.arg(&self.list_cases).args(patterns);
-        let cases: Vec<String> = process::stdout_of(command)?
-            .lines()
-            .map(str::to_owned)
-            .collect();
+        let cases: Vec<String> = process::stdout_of(command)?.lines().map(str::to_owned).collect();
         if cases.is_empty() {
             bail!("no case matches {patterns:?}");
         }
@@ -240,8 +231,7 @@ impl Run<'_> {
                 command.args(["echo", "--listen", "127.0.0.1:0", "--compress"]);
                 // Section 9 sends messages of 16 MiB, and one in 65,536 fragments; the default limits refuse both.
                 command.args(["--max-message", "64MiB"]);
-                let (server, url) =
-                    Background::serve(command, &directory.join("server.log"), START)?;
+                let (server, url) = Background::serve(command, &directory.join("server.log"), START)?;
                 (Some(server), url)
             }
             (None, Some(url)) => (None, url.to_owned()),
@@ -251,11 +241,7 @@ impl Run<'_> {
         spec["servers"] = json!([{ "agent": AGENT, "url": url }]);
         let file = directory.join("spec.json");
         fs::write(&file, spec.to_string())?;
-        let finished = process::read(
-            self.suite.wstest("fuzzingclient", &file),
-            false,
-            self.deadline(),
-        )?;
+        let finished = process::read(self.suite.wstest("fuzzingclient", &file), false, self.deadline())?;
         fs::write(directory.join("wstest.log"), finished.lines.join("\n"))?;
         report::Summary::read(&directory, AGENT, self.cases, started.elapsed())
     }
@@ -271,10 +257,7 @@ impl Run<'_> {
         spec["webport"] = json!(0);
         let file = directory.join("spec.json");
         fs::write(&file, spec.to_string())?;
-        let mut server = Background::start(
-            self.suite.wstest("fuzzingserver", &file),
-            &directory.join("wstest.log"),
-        )?;
+        let mut server = Background::start(self.suite.wstest("fuzzingserver", &file), &directory.join("wstest.log"))?;
         server.wait_for_port(address, START)?;
         let mut command = Command::new(testee);
         command.args([&url, AGENT]);
@@ -304,7 +287,6 @@ impl Run<'_> {
     /// The suite has deadlines for each case; this one ends a run that hangs outside of them.
     fn deadline(&self) -> Duration {
         let cases = u32::try_from(self.cases.len()).unwrap_or(u32::MAX);
-        (Duration::from_secs(300) + cases.saturating_mul(5) * Duration::from_secs(1))
-            .min(NO_DEADLINE)
+        (Duration::from_secs(300) + cases.saturating_mul(5) * Duration::from_secs(1)).min(NO_DEADLINE)
     }
 }

@@ -27,17 +27,11 @@ pub(super) struct Summary {
 
 impl Summary {
     /// Reads `index.json` in `directory`; `cases` are the ids that must be there.
-    pub(super) fn read(
-        directory: &Path,
-        agent: &str,
-        cases: &[String],
-        elapsed: Duration,
-    ) -> Result<Self> {
+    pub(super) fn read(directory: &Path, agent: &str, cases: &[String], elapsed: Duration) -> Result<Self> {
         let path = directory.join("index.json");
         let text = fs::read_to_string(&path)
             .with_context(|| format!("no report: {}; see the logs beside it", path.display()))?;
-        let index: Value = serde_json::from_str(&text)
-            .with_context(|| format!("{} is not JSON", path.display()))?;
+        let index: Value = serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
         Ok(Self::of(&index[agent], cases, elapsed))
     }
 
@@ -57,8 +51,7 @@ impl Summary {
                 summary.passed += 1;
             } else {
                 let code = &case["remoteCloseCode"];
-                let what =
-                    format!("behaviour {behaviour}, close {close}, close code received {code}");
+                let what = format!("behaviour {behaviour}, close {close}, close code received {code}");
                 summary.failures.push((id.clone(), what));
             }
         }
