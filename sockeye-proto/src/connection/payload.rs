@@ -50,10 +50,13 @@ impl Connection {
     fn assemble_inflated(&mut self, payload: &[u8]) -> Result<(usize, Option<Item>), ProtocolError> {
         let limit = self.config.max_message_size;
         let mut read = 0;
-        while read < payload.len() {
+        loop {
             let inflated = self.inflater()?.inflate(&payload[read..])?;
             read += inflated.read;
             self.assemble_output(inflated, limit)?;
+            if read == payload.len() && !inflated.more {
+                break;
+            }
         }
         if !self.consume(payload.len()) {
             return Ok((payload.len(), None));
