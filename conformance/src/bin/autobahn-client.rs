@@ -20,7 +20,10 @@ async fn main() -> anyhow::Result<()> {
         .build()?;
 
     let mut ws = client.connect(&format!("{url}/getCaseCount")).await?;
-    let count = ws.recv().await?.context("the server did not say how many cases there are")?;
+    let count = ws
+        .recv()
+        .await?
+        .context("the server did not say how many cases there are")?;
     let count: u32 = count.as_text().context("the number of cases is text")?.parse()?;
 
     for case in 1..=count {
