@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+/// The version of rustls whose configurations this crate takes.
+pub use rustls;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;

@@ -1,2 +1,0 @@
-//! sockeye-cli
-#![forbid(unsafe_code)]
