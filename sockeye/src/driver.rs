@@ -221,8 +221,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if ready!(self.poll_flush(cx.write)).is_err() {
                 return Poll::Ready(());
             }
-            // RFC 6455 §7.1.1: "the server MUST close the connection immediately … the client SHOULD wait for the server
-            // to close the connection". After a failure both are the one that closes.
+            // RFC 6455 §5.5.1: "The server MUST close the underlying TCP connection immediately; the client SHOULD wait for
+            // the server to close the connection". After a failure both are the one that closes.
             let failed = matches!(self.ending, Ending::Shutdown(Err(_)));
             if failed || self.connection.role() == Role::Server {
                 if ready!(Pin::new(&mut self.io).poll_shutdown(cx.write)).is_err() {

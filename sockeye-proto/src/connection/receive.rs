@@ -193,7 +193,8 @@ impl Connection {
                     let item = self.control(opcode, &input[range.clone()], range.clone(), out)?;
                     return Ok((range.end, Some(item)));
                 }
-                // §5.5.1: after a Close, "the remote endpoint … discards any further data received".
+                // §1.4: "after receiving a control frame indicating the connection should be closed, a peer discards any
+                // further data received."
                 Expect::Nothing => return Ok((input.len(), None)),
             }
         }
