@@ -218,7 +218,7 @@ impl Connection {
             Opcode::Text => Some(MessageKind::Text),
             Opcode::Binary => Some(MessageKind::Binary),
             control => {
-                // RFC 7692 §6.1: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames".
+                // RFC 7692 §6: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames".
                 if header.rsv1 {
                     return Err(ProtocolError::UnexpectedRsv1);
                 }
@@ -237,7 +237,7 @@ impl Connection {
                 self.parts = 0;
                 self.utf8 = Validator::default();
             }
-            // RFC 7692 §6.1: "… and non-first fragments of a data message."
+            // RFC 7692 §6: "… and non-first fragments of a data message."
             (None, Some(_)) if header.rsv1 => return Err(ProtocolError::UnexpectedRsv1),
             (None, Some(_)) => {}
             (None, None) => return Err(ProtocolError::UnexpectedContinuation),

@@ -92,7 +92,7 @@ impl Connection {
         if let Some(agreed) = self.deflate.filter(|_| self.sending_compressed) {
             let mut deflater = self.take_deflater(agreed);
             let body = deflater.compress(payload.as_bytes(), fin);
-            // RFC 7692 §6.1: only the first fragment of a compressed message has RSV1 set.
+            // RFC 7692 §6: only the first fragment of a compressed message has RSV1 set.
             self.append(fin, first, opcode, body, out);
             self.put_deflater(deflater, fin);
         } else {
