@@ -17,6 +17,6 @@ fuzz_target!(|input: &[u8]| {
             .all(|extension| extension.parameters.len() <= MAX_PARAMETERS)
     );
     let mut written = String::new();
-    extension::write(&list, &mut written);
+    extension::write(&list, &mut written).expect("what was read can be written");
     assert_eq!(extension::parse([written.as_bytes()]), Ok(list));
 });

@@ -61,7 +61,7 @@ fn echoes_hello<const N: usize>(connection: &mut Connection, mut input: [u8; N])
 #[cfg(feature = "deflate")]
 fn compressed() -> bool {
     use sockeye_proto::deflate::DeflateParams;
-    use sockeye_proto::deflate::negotiation::DeflateDirection;
+    use sockeye_proto::deflate::DeflateDirection;
 
     let direction = DeflateDirection {
         context_takeover: true,

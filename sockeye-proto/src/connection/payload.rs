@@ -12,6 +12,10 @@ impl Connection {
     /// Takes what is there of a frame that is assembled, inflated, or handed over in chunks.
     pub(super) fn part(&mut self, input: &mut [u8]) -> Result<(usize, Option<Item>), ProtocolError> {
         let payload = self.available(input);
+        // A header alone takes no memory: neither a buffer nor an inflater.
+        if payload.is_empty() && self.remaining > 0 {
+            return Ok((0, None));
+        }
         self.unmask(payload);
         self.kept = payload.len();
         match (self.config.receive, self.compressed) {
@@ -35,6 +39,7 @@ impl Connection {
     /// The message has been received to its end.
     pub(super) fn end_message(&mut self) -> MessageKind {
         self.expect = Expect::Header;
+        self.kept = 0;
         self.message.take().unwrap_or(MessageKind::Binary)
     }
 
