@@ -25,6 +25,8 @@ pub(crate) struct Driver<T> {
     /// Encoded, of which `written` bytes have gone out.
     output: Vec<u8>,
     written: usize,
+    /// Pings received since the transport last took output.
+    unanswered: usize,
     close_within: Duration,
     /// Runs from when a Close was sent, or the connection failed.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -60,6 +62,7 @@ impl<T> Driver<T> {
             input,
             output: Vec::new(),
             written: 0,
+            unanswered: 0,
             close_within,
             deadline: None,
             ending: Ending::Not,
@@ -114,8 +117,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
             match self.connection.receive_bytes(&mut self.input, &mut self.output) {
                 Ok(Some(event)) => {
-                    if matches!(event, Event::Close(_)) {
-                        self.end_with(Ok(()));
+                    match event {
+                        Event::Close(_) => self.end_with(Ok(())),
+                        Event::Ping(_) => self.unanswered += 1,
+                        _ => {}
                     }
                     return Poll::Ready(Ok(Some(event)));
                 }
@@ -126,8 +131,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 }
             }
             let flushed = self.poll_flush(cx.write);
-            if flushed.is_pending() && self.unwritten() > OUTPUT_BACKLOG {
-                // What the peer does not read is not added to: its pings wait in the transport.
+            if flushed.is_pending() && self.unanswered > UNANSWERED_PINGS {
                 self.poll_deadline(cx)?;
                 return Poll::Pending;
             }
@@ -157,7 +161,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 });
                 match written? {
                     0 => return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into())),
-                    written => self.written += written,
+                    written => {
+                        self.written += written;
+                        self.unanswered = 0;
+                    }
                 }
             }
             self.output.clear();
@@ -274,8 +281,11 @@ fn grow(input: &mut BytesMut, missing: u64) {
 /// The room for a read, in bytes.
 const READ_SIZE: usize = 16 * 1024;
 
-/// Output that stands unwritten, in bytes, from which on nothing more is received: the peer does not read.
-const OUTPUT_BACKLOG: usize = 64 * 1024;
+/// Pings received while the transport took nothing, from which on no more is received: the peer asks and does not read.
+///
+/// Output alone is no reason to stop: two ends that both send much would wait for each other for ever. Nor can two that
+/// both ping: the one that reads lets the other write, and then it reads again.
+const UNANSWERED_PINGS: usize = 1024;
 
 /// Output capacity that is kept between messages, in bytes.
 const RETAINED_OUTPUT: usize = 4 * 1024;
