@@ -13,7 +13,7 @@ use sockeye_proto::connection::{Connection, Event, Role};
 use sockeye_proto::error::SendError;
 use sockeye_proto::keepalive::Timeout;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::error::Error;
 
@@ -131,8 +131,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 }
             }
             let flushed = self.poll_flush(cx.write);
+            // Before the read: a peer that sends without a pause does not put it off.
+            if self.deadline_passed(cx.write) {
+                self.ending = Ending::Over;
+                return Poll::Ready(Err(Error::Timeout(Timeout::Close)));
+            }
             if flushed.is_pending() && self.unanswered > UNANSWERED_PINGS {
-                self.poll_deadline(cx)?;
                 return Poll::Pending;
             }
             match (self.poll_read(cx.read), flushed) {
@@ -141,10 +145,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 (Poll::Ready(Err(error)), _) => self.fail(error.into()),
                 // Only now: what the peer sent before it stopped to read, its Close perhaps, is still delivered.
                 (Poll::Pending, Poll::Ready(Err(error))) => self.fail(error),
-                (Poll::Pending, _) => {
-                    self.poll_deadline(cx)?;
-                    return Poll::Pending;
-                }
+                (Poll::Pending, _) => return Poll::Pending,
             }
         }
     }
@@ -194,27 +195,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.ending = Ending::Drain(Err(error));
     }
 
-    /// Fails if the deadline of the closing handshake has passed.
-    fn poll_deadline(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Result<(), Error> {
-        let passed = self
-            .deadline
-            .as_mut()
-            .is_some_and(|deadline| deadline.as_mut().poll(cx.read).is_ready());
-        if passed {
-            self.ending = Ending::Over;
-            return Err(Error::Timeout(Timeout::Close));
-        }
-        Ok(())
+    /// Whether the deadline of the closing handshake has passed; if not, wakes whoever waits to write, and so all.
+    ///
+    /// The clock is asked first: a timer answers nothing to a task that has used up its share of the runtime, as one
+    /// always has whose peer sends without a pause.
+    fn deadline_passed(&mut self, cx: &mut Context<'_>) -> bool {
+        self.deadline.as_mut().is_some_and(|deadline| {
+            deadline.deadline() <= Instant::now() || deadline.as_mut().poll(cx).is_ready()
+        })
     }
 
     /// The end: write what is left, shut down, and let the peer end its side, all before the deadline.
     fn poll_end(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Outcome> {
-        match self.poll_shutdown_and_drain(cx) {
-            Poll::Ready(()) => {}
-            Poll::Pending => match &mut self.deadline {
-                Some(deadline) => ready!(deadline.as_mut().poll(cx.read)),
-                None => return Poll::Pending,
-            },
+        if self.poll_shutdown_and_drain(cx).is_pending() && !self.deadline_passed(cx.write) {
+            return Poll::Pending;
         }
         match std::mem::replace(&mut self.ending, Ending::Over) {
             Ending::Shutdown(outcome) | Ending::Drain(outcome) => Poll::Ready(outcome),
@@ -245,6 +239,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
         }
         while let Ending::Drain(_) = self.ending {
+            if self.deadline_passed(cx.write) {
+                break;
+            }
             self.input.clear();
             match ready!(self.poll_read(cx.read)) {
                 Ok(0) | Err(_) => break,
