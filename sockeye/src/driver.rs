@@ -27,6 +27,8 @@ pub(crate) struct Driver<T> {
     written: usize,
     /// Pings received since the transport last took output.
     unanswered: usize,
+    /// Why the transport takes nothing any more.
+    broken: Option<io::ErrorKind>,
     close_within: Duration,
     /// Runs from when a Close was sent, or the connection failed.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -63,6 +65,7 @@ impl<T> Driver<T> {
             output: Vec::new(),
             written: 0,
             unanswered: 0,
+            broken: None,
             close_within,
             deadline: None,
             ending: Ending::Not,
@@ -82,6 +85,9 @@ impl<T> Driver<T> {
         &mut self,
         encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
     ) -> Result<(), Error> {
+        if let Some(kind) = self.broken {
+            return Err(Error::Io(kind.into()));
+        }
         Ok(encode(&mut self.connection, &mut self.output)?)
     }
 
@@ -139,29 +145,40 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if flushed.is_pending() && self.unanswered > UNANSWERED_PINGS {
                 return Poll::Pending;
             }
-            match (self.poll_read(cx.read), flushed) {
-                (Poll::Ready(Ok(0)), _) => self.fail(Error::ConnectionLost),
-                (Poll::Ready(Ok(_)), _) => {}
-                (Poll::Ready(Err(error)), _) => self.fail(error.into()),
+            let error = match (self.poll_read(cx.read), flushed) {
+                (Poll::Ready(Ok(0)), _) => Error::ConnectionLost,
+                (Poll::Ready(Ok(_)), _) => continue,
+                (Poll::Ready(Err(error)), _) => error.into(),
                 // Only now: what the peer sent before it stopped to read, its Close perhaps, is still delivered.
-                (Poll::Pending, Poll::Ready(Err(error))) => self.fail(error),
+                (Poll::Pending, Poll::Ready(Err(error))) => error,
                 (Poll::Pending, _) => return Poll::Pending,
-            }
+            };
+            self.ending = Ending::Over;
+            return Poll::Ready(Err(error));
         }
     }
 
-    /// Writes all output to the transport and flushes that.
+    /// Writes all output to the transport and flushes that. An error is final.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if let Some(kind) = self.broken {
+            return Poll::Ready(Err(Error::Io(kind.into())));
+        }
+        let flushed = ready!(self.poll_output(cx));
+        if let Err(error) = &flushed {
+            // A frame may have left in part, so nothing can follow; what was received can still be read.
+            self.broken = Some(error.kind());
+            self.output = Vec::new();
+            self.written = 0;
+        }
+        Poll::Ready(flushed.map_err(Error::Io))
+    }
+
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             while self.written < self.output.len() {
                 let unwritten = &self.output[self.written..];
-                let written = ready!(Pin::new(&mut self.io).poll_write(cx, unwritten)).inspect_err(|_| {
-                    // Whoever is told of it, nothing can be sent any more; what was received can still be read.
-                    self.output.clear();
-                    self.written = 0;
-                });
-                match written? {
-                    0 => return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into())),
+                match ready!(Pin::new(&mut self.io).poll_write(cx, unwritten))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                     written => {
                         self.written += written;
                         self.unanswered = 0;
@@ -175,7 +192,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
             self.connection.resume_output(&mut self.output);
             if self.output.is_empty() {
-                return Pin::new(&mut self.io).poll_flush(cx).map_err(Error::Io);
+                return Pin::new(&mut self.io).poll_flush(cx);
             }
         }
     }
@@ -188,11 +205,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             self.input = BytesMut::new();
         }
         read
-    }
-
-    fn fail(&mut self, error: Error) {
-        self.start_deadline();
-        self.ending = Ending::Drain(Err(error));
     }
 
     /// Whether the deadline of the closing handshake has passed; if not, wakes whoever waits to write, and so all.
