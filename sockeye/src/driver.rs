@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use sockeye_proto::close::CloseCode;
+use sockeye_proto::close::{CloseCode, CloseState};
 use sockeye_proto::connection::{Connection, Event, Role};
 use sockeye_proto::error::SendError;
 use sockeye_proto::keepalive::Timeout;
@@ -76,6 +76,14 @@ impl<T> Driver<T> {
         &self.connection
     }
 
+    /// Where the closing handshake stands; a connection that ended without one is closed too.
+    pub(crate) fn state(&self) -> CloseState {
+        match self.ending {
+            Ending::Not => self.connection.state(),
+            _ => CloseState::Closed,
+        }
+    }
+
     pub(crate) fn io(&self) -> &T {
         &self.io
     }
@@ -85,6 +93,9 @@ impl<T> Driver<T> {
         &mut self,
         encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
     ) -> Result<(), Error> {
+        if !matches!(self.ending, Ending::Not) {
+            return Err(SendError::Closed.into());
+        }
         if let Some(kind) = self.broken {
             return Err(Error::Io(kind.into()));
         }
@@ -212,9 +223,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// The clock is asked first: a timer answers nothing to a task that has used up its share of the runtime, as one
     /// always has whose peer sends without a pause.
     fn deadline_passed(&mut self, cx: &mut Context<'_>) -> bool {
-        self.deadline.as_mut().is_some_and(|deadline| {
-            deadline.deadline() <= Instant::now() || deadline.as_mut().poll(cx).is_ready()
-        })
+        self.deadline
+            .as_mut()
+            .is_some_and(|deadline| deadline.deadline() <= Instant::now() || deadline.as_mut().poll(cx).is_ready())
     }
 
     /// The end: write what is left, shut down, and let the peer end its side, all before the deadline.

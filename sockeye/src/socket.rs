@@ -101,7 +101,7 @@ impl<T> WebSocket<T> {
     /// Where the closing handshake stands.
     #[must_use]
     pub fn state(&self) -> CloseState {
-        self.driver.connection().state()
+        self.driver.state()
     }
 
     /// The code of the Close that the peer sent: [`CloseCode::NO_STATUS`] if it had none, `None` if no Close came.
@@ -265,7 +265,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     /// Closes the connection: sends a Close, waits for the peer's, and ends the transport. What still arrives before the
     /// peer's Close is discarded. With [`CloseCode::NO_STATUS`] the Close has no body.
     ///
-    /// If a Close was sent before, this waits for the rest of the closing handshake.
+    /// If a Close was sent before, this waits for the rest of the closing handshake; if the connection is over, it does
+    /// nothing.
     ///
     /// # Errors
     ///
@@ -396,7 +397,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<T> {
     /// Sends a Close with code 1000 and finishes the closing handshake, discarding messages that still arrive.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let driver = &mut self.get_mut().driver;
-        if driver.connection().state() == CloseState::Open {
+        if driver.state() == CloseState::Open {
             driver.queue_close(CloseCode::NORMAL, "")?;
         }
         while std::task::ready!(poll_driver(driver, cx))?.is_some() {}
