@@ -184,6 +184,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         Poll::Ready(flushed.map_err(Error::Io))
     }
 
+    /// The same for one who sends, and waits no longer than the connection lasts.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if matches!(self.ending, Ending::Over) && self.unwritten() > 0 {
+            return Poll::Ready(Err(Error::ConnectionLost));
+        }
+        let flushed = self.poll_flush(cx);
+        if flushed.is_pending() && self.deadline_passed(cx) {
+            return Poll::Ready(Err(Error::Timeout(Timeout::Close)));
+        }
+        flushed
+    }
+
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             while self.written < self.output.len() {

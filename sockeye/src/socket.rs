@@ -162,8 +162,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] when a Close has been sent or received; nothing was sent then. [`Error::Io`] when the transport
-    /// failed.
+    /// [`Error::Send`] when a Close has been sent or received, or the connection is over; nothing was sent then.
+    /// [`Error::Io`] when the transport failed, [`Error::ConnectionLost`] and [`Error::Timeout`] when the connection, or
+    /// its close deadline, ended before the transport took the message.
     ///
     /// # Cancel safety
     ///
@@ -253,13 +254,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the transport failed.
+    /// [`Error::Io`] when the transport failed, [`Error::ConnectionLost`] and [`Error::Timeout`] when the connection, or
+    /// its close deadline, ended before the transport took everything.
     ///
     /// # Cancel safety
     ///
     /// Safe.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.driver.poll_flush(cx)).await
+        poll_fn(|cx| self.driver.poll_send(cx)).await
     }
 
     /// Closes the connection: sends a Close, waits for the peer's, and ends the transport. What still arrives before the
@@ -382,7 +384,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<T> {
         if driver.unwritten() < SINK_BATCH {
             return Poll::Ready(Ok(()));
         }
-        driver.poll_flush(cx)
+        driver.poll_send(cx)
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
@@ -391,7 +393,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.get_mut().driver.poll_flush(cx)
+        self.get_mut().driver.poll_send(cx)
     }
 
     /// Sends a Close with code 1000 and finishes the closing handshake, discarding messages that still arrive.

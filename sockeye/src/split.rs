@@ -177,7 +177,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sender<T> {
     /// # Errors
     ///
     /// [`Error::Send`] if a Close was sent or received before, for a code that must not be sent, and for a reason of more
-    /// than 123 bytes; [`Error::Io`] when the transport failed.
+    /// than 123 bytes; [`Error::Io`] when the transport failed; [`Error::Timeout`] when the peer does not let it be
+    /// written before the close deadline.
     ///
     /// # Cancel safety
     ///
@@ -193,7 +194,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sender<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the transport failed.
+    /// As [`WebSocket::flush`](crate::WebSocket::flush).
     ///
     /// # Cancel safety
     ///
@@ -202,7 +203,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sender<T> {
         let write = Waker::from(self.shared.tasks.clone());
         poll_fn(|cx| {
             self.shared.tasks.wait_to_send(cx);
-            self.shared.driver().poll_flush(&mut Context::from_waker(&write))
+            self.shared.driver().poll_send(&mut Context::from_waker(&write))
         })
         .await
     }
@@ -256,10 +257,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Receiver<T> {
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event<Bytes>>, Error>> {
         self.shared.tasks.wait_to_receive(cx);
         let write = Waker::from(self.shared.tasks.clone());
-        self.shared.driver().poll_event(&mut Wakers {
+        let event = self.shared.driver().poll_event(&mut Wakers {
             read: cx,
             write: &mut Context::from_waker(&write),
-        })
+        });
+        if let Poll::Ready(Ok(None) | Err(_)) = event {
+            // No room to write will come any more for those who wait for it.
+            self.shared.tasks.wake_senders();
+        }
+        event
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
