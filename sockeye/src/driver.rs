@@ -174,7 +174,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         if let Some(kind) = self.broken {
             return Poll::Ready(Err(Error::Io(kind.into())));
         }
-        let flushed = ready!(self.poll_output(cx));
+        let flushed = self.poll_output(cx);
+        // Where output never comes to an end, what has left it must not pile up.
+        if flushed.is_pending() && self.written >= self.output.len() / 2 {
+            self.output.drain(..self.written);
+            self.written = 0;
+        }
+        let flushed = ready!(flushed);
         if let Err(error) = &flushed {
             // A frame may have left in part, so nothing can follow; what was received can still be read.
             self.broken = Some(error.kind());
