@@ -8,6 +8,7 @@ use std::str::FromStr;
 use clap::builder::Styles;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
+use sockeye::handshake::Origin;
 
 use crate::report::{self, Failure};
 
@@ -29,7 +30,55 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Connect(ConnectArguments),
     Echo(EchoArguments),
+    Serve(ServeArguments),
+}
+
+/// Connect to a server: lines of stdin go out as messages, messages come in as lines of stdout.
+///
+/// What else there is to say (the subprotocol, the close code) goes to stderr. At the end of stdin the connection is
+/// closed with code 1000, and messages are printed until the server has closed its side; Ctrl-C does the same, and a
+/// second one does not wait.
+///
+/// Messages are written as they came, text and binary alike, each with a line end behind it. On a terminal their
+/// control characters are shown as \u{1b}, and bytes that are no UTF-8 as \xff.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 closed with code 1000 or 1001 or without one; 1 refused by the server, closed with \
+                        another code, or ended without a closing handshake; 2 wrong usage, no connection, or stdin or \
+                        stdout failed."
+)]
+pub(crate) struct ConnectArguments {
+    /// The server, such as ws://127.0.0.1:9001/ or wss://user:password@example.com/chat
+    pub(crate) url: String,
+
+    /// Offer a subprotocol; may be repeated, the one preferred first
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subprotocol: Vec<String>,
+
+    /// Send a header with the request; may be repeated
+    #[arg(short = 'H', long, value_name = "NAME: VALUE")]
+    pub(crate) header: Vec<Header>,
+
+    /// Offer permessage-deflate
+    #[arg(long)]
+    pub(crate) compress: bool,
+
+    /// Take any certificate from anybody: the connection is encrypted, and whoever sits in between can read it all
+    #[arg(long, conflicts_with = "ca")]
+    pub(crate) insecure: bool,
+
+    /// Trust the certificates in this PEM file beside those of the system
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// Send lines as binary messages, which need not be UTF-8
+    #[arg(long)]
+    pub(crate) binary: bool,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
 }
 
 /// Run a server that sends back what it gets.
@@ -59,6 +108,26 @@ pub(crate) struct EchoArguments {
     pub(crate) subprotocol: Vec<String>,
 }
 
+/// Serve a page with a chat and a live ticker, and the WebSocket endpoints behind it.
+///
+/// On one port: the page at `/`, `/healthz` for monitors, and by WebSocket `/echo`, `/chat` and `/ticker`. The first
+/// lines of stdout are `listening on http://ADDR/`, one a listener. Pages may connect from the host that they were
+/// served by, and from the origins that are named; programs, which send no Origin, always. SIGINT and SIGTERM close
+/// every connection with code 1001, wait 5 s at most, and end the program with exit code 0.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// Where to listen, such as 127.0.0.1:8080, [::1]:8080 or 0.0.0.0:80; port 0 takes a free one; may be repeated
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: Vec<Address>,
+
+    #[command(flatten)]
+    pub(crate) server: ServerArguments,
+
+    /// Let pages of this origin connect too, such as https://example.com; may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) origin: Vec<Origin>,
+}
+
 /// What all servers have.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArguments {
@@ -66,14 +135,21 @@ pub(crate) struct ServerArguments {
     #[arg(long)]
     pub(crate) compress: bool,
 
-    /// The longest message that is received, in bytes or as 64KiB, 16MiB, 1GiB; longer ones close the connection with
-    /// code 1009
-    #[arg(long, value_name = "SIZE", default_value = "1MiB")]
-    pub(crate) max_message: Size,
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
 
     /// Threads that serve connections; with 1, everything runs on the main thread [default: one a CPU]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<Threads>,
+}
+
+/// What all connections have.
+#[derive(Debug, Args)]
+pub(crate) struct LimitArguments {
+    /// The longest message that is received, in bytes or as 64KiB, 16MiB, 1GiB; longer ones close the connection with
+    /// code 1009
+    #[arg(long, value_name = "SIZE", default_value = "1MiB")]
+    pub(crate) max_message: Size,
 }
 
 /// Reads the command line. Asked for help or the version, prints that and ends the program.
@@ -122,6 +198,27 @@ impl FromStr for Address {
             Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(Self(text.into())),
             _ => Err("an address is a host and a port, such as 127.0.0.1:9001"),
         }
+    }
+}
+
+/// A header of a request, as yet in the form it was typed in.
+#[derive(Debug, Clone)]
+pub(crate) struct Header {
+    pub(crate) name: String,
+    pub(crate) value: String,
+}
+
+impl FromStr for Header {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, value) = text
+            .split_once(':')
+            .ok_or("a header is a name, a colon and a value, such as 'Origin: https://example.com'")?;
+        Ok(Self {
+            name: name.into(),
+            value: value.trim().into(),
+        })
     }
 }
 

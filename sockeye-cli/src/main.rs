@@ -5,10 +5,12 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod connect;
 mod echo;
 mod listen;
 mod plan;
 mod report;
+mod serve;
 
 use std::io;
 use std::process::ExitCode;
@@ -32,9 +34,11 @@ fn run(plan: Plan) -> Result<(), Failure> {
     let ended = runtime.block_on(async {
         match plan {
             Plan::Echo(plan) => echo::run(plan).await,
+            Plan::Connect(plan) => connect::run(plan).await,
+            Plan::Serve(plan) => serve::run(plan).await,
         }
     });
-    // A thread that waits for stdin would hold up the end until the next line comes.
+    // Not waiting for a name that is still being resolved.
     runtime.shutdown_background();
     ended
 }

@@ -7,14 +7,20 @@ use std::sync::Arc;
 
 use sockeye::handshake::OriginPolicy;
 use sockeye::transport::tls;
-use sockeye::{DeflateOptions, Server, ServerOptions, ServerOptionsBuilder};
+use sockeye::uri::WebSocketUri;
+use sockeye::{Client, ConnectError, DeflateOptions, Server, ServerOptions, ServerOptionsBuilder};
 
-use crate::args::{Address, Arguments, Command, EchoArguments, ServerArguments, Threads};
+use crate::args::{
+    Address, Arguments, Command, ConnectArguments, EchoArguments, ServeArguments, ServerArguments, Threads,
+};
+use crate::connect::Connecting;
 use crate::report::{self, Failure};
 
 #[derive(Debug)]
 pub(crate) enum Plan {
+    Connect(Connecting),
     Echo(Listening),
+    Serve(Serving),
 }
 
 /// Where to listen, and how.
@@ -26,19 +32,31 @@ pub(crate) struct Listening {
     threads: Option<Threads>,
 }
 
+/// What `serve` needs beyond listeners.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    pub(crate) listening: Listening,
+    /// Whether messages for many are compressed.
+    pub(crate) compress: bool,
+}
+
 /// A certificate chain and its key, checked, ready for each listener.
 type TlsConfig = Arc<tls::rustls::ServerConfig>;
 
 impl Plan {
     pub(crate) fn new(arguments: Arguments) -> Result<Self, Failure> {
         match arguments.command {
+            Command::Connect(arguments) => Ok(Self::Connect(connect(arguments)?)),
             Command::Echo(arguments) => Ok(Self::Echo(echo(arguments)?)),
+            Command::Serve(arguments) => Ok(Self::Serve(serve(arguments)?)),
         }
     }
 
     pub(crate) fn threads(&self) -> Option<Threads> {
         match self {
-            Self::Echo(listening) => listening.threads,
+            // One connection; stdin and stdout have their own threads.
+            Self::Connect(_) => Some(Threads::ONE),
+            Self::Echo(listening) | Self::Serve(Serving { listening, .. }) => listening.threads,
         }
     }
 }
@@ -61,6 +79,36 @@ impl Listening {
     }
 }
 
+fn connect(arguments: ConnectArguments) -> Result<Connecting, Failure> {
+    let uri =
+        WebSocketUri::parse(&arguments.url).map_err(|error| Failure::usage(format!("{}: {error}", arguments.url)))?;
+    let mut client = Client::builder()
+        .max_message_size(arguments.limits.max_message.bytes())
+        .danger_accept_any_certificate(arguments.insecure);
+    for name in &arguments.subprotocol {
+        client = client.subprotocol(name);
+    }
+    for header in &arguments.header {
+        client = client.header(&header.name, &header.value);
+    }
+    if arguments.compress {
+        client = client.deflate(DeflateOptions::client());
+    }
+    if let Some(path) = &arguments.ca {
+        client = client.trust_pem(&read("--ca", path)?);
+    }
+    let client = client.build().map_err(|error| match (&error, &arguments.ca) {
+        (ConnectError::TlsUnavailable(why), Some(path)) => Failure::usage(format!("--ca {}: {why}", path.display())),
+        _ => Failure::usage(error),
+    })?;
+    Ok(Connecting {
+        uri,
+        url: arguments.url,
+        client,
+        binary: arguments.binary,
+    })
+}
+
 fn echo(arguments: EchoArguments) -> Result<Listening, Failure> {
     let mut options = server_options(&arguments.server).origin(OriginPolicy::Any);
     for name in &arguments.subprotocol {
@@ -81,8 +129,21 @@ fn echo(arguments: EchoArguments) -> Result<Listening, Failure> {
     })
 }
 
+fn serve(arguments: ServeArguments) -> Result<Serving, Failure> {
+    let options = server_options(&arguments.server).origin(OriginPolicy::SameHostOrList(arguments.origin));
+    Ok(Serving {
+        listening: Listening {
+            addresses: arguments.listen,
+            options: options.build().map_err(Failure::usage)?,
+            tls: None,
+            threads: arguments.server.threads,
+        },
+        compress: arguments.server.compress,
+    })
+}
+
 fn server_options(arguments: &ServerArguments) -> ServerOptionsBuilder {
-    let options = ServerOptions::builder().max_message_size(arguments.max_message.bytes());
+    let options = ServerOptions::builder().max_message_size(arguments.limits.max_message.bytes());
     if arguments.compress {
         options.deflate(DeflateOptions::server())
     } else {

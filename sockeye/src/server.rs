@@ -356,7 +356,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
     pub async fn reject(mut self, rejection: Rejection) -> Result<(), AcceptError> {
         let mut response = Vec::new();
         rejection.write_http1(&mut response);
-        finish(&mut self.io, &response, self.deadline).await
+        self.finish(response, rejection.body()).await
     }
 
     /// Answers a request that is no upgrade, with a page say, and ends the connection: `headers` should say
@@ -372,6 +372,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
     pub async fn respond(mut self, status: u16, headers: &Headers, body: &[u8]) -> Result<(), AcceptError> {
         let mut response = Vec::new();
         http1::write_response(status, headers, body, &mut response);
+        self.finish(response, body).await
+    }
+
+    /// Sends a response that ends with `body`, and ends the connection.
+    async fn finish(&mut self, mut response: Vec<u8>, body: &[u8]) -> Result<(), AcceptError> {
+        // RFC 9110 §9.3.2: "the server MUST NOT send content in the response" to HEAD.
         if self.request.method() == "HEAD" {
             response.truncate(response.len() - body.len());
         }

@@ -1,0 +1,79 @@
+//! What is typed wrong: one sentence on stderr, nothing on stdout, exit code 2.
+#![forbid(unsafe_code)]
+
+mod support;
+
+use support::run;
+
+/// Runs into a usage error, and gives the sentence.
+fn wrong(arguments: &[&str]) -> String {
+    let ended = run(arguments, b"");
+    assert_eq!(ended.code, 2, "{arguments:?}: {ended:?}");
+    assert_eq!(ended.stdout(), "");
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    ended.stderr
+}
+
+#[test]
+fn a_wrong_value_is_told_with_what_would_be_right() {
+    let cases: [(&[&str], &[&str]); 8] = [
+        (&["echo", "--max-message", "12x"], &["'12x'", "--max-message", "16MiB"]),
+        (&["echo", "--max-message", "0"], &["at least 1"]),
+        (&["echo", "--listen", "9001"], &["'9001'", "127.0.0.1:9001"]),
+        (&["echo", "--threads", "0"], &["from 1 to"]),
+        (&["echo", "--subprotocol", "a b"], &["--subprotocol", "token"]),
+        (&["serve", "--origin", "example.com"], &["'example.com'", "https://"]),
+        (&["connect", "http://localhost/"], &["http://localhost/", "ws://"]),
+        (
+            &["connect", "ws://localhost/", "-H", "nonsense"],
+            &["'nonsense'", "colon"],
+        ),
+    ];
+    for (arguments, parts) in cases {
+        let sentence = wrong(arguments);
+        for part in parts {
+            assert!(sentence.contains(part), "{sentence}");
+        }
+    }
+}
+
+#[test]
+fn unknown_and_contradicting_flags_are_told() {
+    assert!(wrong(&["ech"]).contains("'echo'"));
+    assert!(wrong(&["echo", "--compres"]).contains("'--compress'"));
+    assert!(wrong(&["echo", "--tls", "cert.pem"]).contains("2 values"));
+    assert!(wrong(&["echo", "--tls", "cert.pem", "key.pem", "--tls-self-signed"]).contains("--tls-self-signed"));
+    assert!(wrong(&["connect"]).contains("<URL>"));
+    assert!(wrong(&["connect", "wss://localhost/", "--insecure", "--ca", "ca.pem"]).contains("--ca"));
+    assert!(wrong(&["connect", "ws://localhost/", "-H", "Host: other"]).contains("header"));
+}
+
+#[test]
+fn files_that_cannot_be_used_are_told_by_name() {
+    assert!(wrong(&["connect", "wss://localhost/", "--ca", "no/such/file"]).contains("no/such/file"));
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    assert!(wrong(&["connect", "wss://localhost/", "--ca", manifest]).contains("no certificate"));
+    assert!(wrong(&["echo", "--tls", manifest, manifest]).contains("--tls"));
+}
+
+#[test]
+fn an_address_that_is_taken_is_told() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    assert!(wrong(&["echo", "--listen", &address]).contains(&address));
+}
+
+#[test]
+fn help_and_version_are_data_and_success() {
+    for command in ["echo", "connect", "serve"] {
+        let help = run(&[command, "--help"], b"");
+        assert_eq!((help.code, help.stderr.as_str()), (0, ""));
+        assert!(help.stdout().contains(&format!("Usage: sockeye {command}")));
+    }
+    let version = run(&["--version"], b"");
+    assert_eq!(version.stdout(), concat!("sockeye ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(version.code, 0);
+    let nothing = run(&[], b"");
+    assert_eq!((nothing.code, nothing.stdout()), (2, ""));
+    assert!(nothing.stderr.contains("Usage: sockeye"));
+}
