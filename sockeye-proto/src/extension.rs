@@ -93,9 +93,28 @@ pub fn parse<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Exten
     Ok(list)
 }
 
-/// Appends a list of extensions as a header value. A value that is no token, which no reader could accept, is
-/// written in quotes all the same; whoever builds the list sees to it that names and values are tokens.
-pub fn write(list: &[Extension<'_>], out: &mut String) {
+/// Appends a list of extensions as a header value.
+///
+/// # Errors
+///
+/// [`NotToken`] if a name or a value is no token, and nothing is appended: no header can hold it.
+pub fn write(list: &[Extension<'_>], out: &mut String) -> Result<(), NotToken> {
+    let parameter_is_valid = |parameter: &Parameter<'_>| {
+        let mut parts = core::iter::once(parameter.name).chain(parameter.value.as_deref());
+        parts.all(|part| token::is_token(part.as_bytes()))
+    };
+    let is_valid = |extension: &Extension<'_>| {
+        token::is_token(extension.name.as_bytes()) && extension.parameters.iter().all(parameter_is_valid)
+    };
+    if !list.iter().all(is_valid) {
+        return Err(NotToken);
+    }
+    append(list, out);
+    Ok(())
+}
+
+/// Appends a list whose names and values are tokens.
+pub(crate) fn append(list: &[Extension<'_>], out: &mut String) {
     for (index, extension) in list.iter().enumerate() {
         if index > 0 {
             out.push_str(", ");
@@ -106,24 +125,10 @@ pub fn write(list: &[Extension<'_>], out: &mut String) {
             out.push_str(parameter.name);
             if let Some(value) = &parameter.value {
                 out.push('=');
-                write_value(value, out);
+                out.push_str(value);
             }
         }
     }
-}
-
-fn write_value(value: &str, out: &mut String) {
-    if token::is_token(value.as_bytes()) {
-        return out.push_str(value);
-    }
-    out.push('"');
-    for character in value.chars() {
-        if matches!(character, '"' | '\\') {
-            out.push('\\');
-        }
-        out.push(character);
-    }
-    out.push('"');
 }
 
 /// What is left of one header value. Every method leaves no whitespace in front.
@@ -245,6 +250,18 @@ pub enum ExtensionError {
     /// More than [`MAX_PARAMETERS`] on one extension.
     TooManyParameters,
 }
+
+/// A name or a value that was to be written is no token (RFC 2616 §2.2), so that no header can hold it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotToken;
+
+impl fmt::Display for NotToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name or value of an extension is not a token")
+    }
+}
+
+impl core::error::Error for NotToken {}
 
 impl fmt::Display for ExtensionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,8 +1,8 @@
 //! When to ping, and when to give up: the deadlines of an open connection, without a clock.
 //!
 //! RFC 6455 §5.5.2 leaves to endpoints when they ping ("A Ping frame may serve either as a keepalive or as a means to
-//! verify that the remote endpoint is still responsive"), and §7.1.1 allows to close the transport after "a reasonable
-//! period" without the peer's Close. This module holds both schedules, and sends nothing: a driver asks
+//! verify that the remote endpoint is still responsive"), and §7.1.1 lets them end the transport if the peer has not done
+//! so "after a reasonable amount of time". This module holds both schedules, and sends nothing: a driver asks
 //! [`Keepalive::poll`] what to do, and tells it what happened. Time is a [`Duration`] since an instant that the driver
 //! chose.
 
@@ -15,7 +15,8 @@ use core::time::Duration;
 pub struct Timing {
     /// How long nothing may have been received before a ping is sent. Default 20 s; it costs 10–14 bytes each way.
     pub ping_after: Option<Duration>,
-    /// How long nothing may be received after a ping before the connection is given up. Default 20 s.
+    /// How long nothing may be received after a ping before the connection is given up. Default 20 s. Without it, pings
+    /// go on at the interval of `ping_after`, and a dead connection ends when the transport notices.
     pub pong_within: Option<Duration>,
     /// How long neither side may send a message before the connection is given up. Default: for ever.
     pub idle: Option<Duration>,
@@ -69,7 +70,7 @@ impl fmt::Display for Timeout {
 
 impl core::error::Error for Timeout {}
 
-/// The schedule of one connection: 104 bytes, no timer.
+/// The schedule of one connection: 152 bytes, no timer.
 ///
 /// ```
 /// use std::time::Duration;
@@ -131,15 +132,16 @@ impl Keepalive {
             return Due::TimedOut(Timeout::Idle);
         }
         let due = match self.unanswered() {
-            Some(ping) => {
-                let by = self.timing.pong_within.map(|within| ping.at.saturating_add(within));
-                if by.is_some_and(|by| now >= by) {
+            Some(ping) if let Some(within) = self.timing.pong_within => {
+                let by = ping.at.saturating_add(within);
+                if now >= by {
                     return Due::TimedOut(Timeout::Pong);
                 }
-                by
+                Some(by)
             }
-            None => {
-                let at = self.timing.ping_after.map(|after| self.received.saturating_add(after));
+            unanswered => {
+                let since = unanswered.map_or(self.received, |ping| ping.at);
+                let at = self.timing.ping_after.map(|after| since.saturating_add(after));
                 if at.is_some_and(|at| now >= at) {
                     let mut nonce = [0; 8];
                     entropy(&mut nonce);
@@ -167,6 +169,7 @@ impl Keepalive {
     pub fn pong(&mut self, payload: &[u8], now: Duration) -> Option<Duration> {
         let ping = self.ping.filter(|ping| ping.nonce == payload)?;
         self.ping = None;
+        self.received = self.received.max(now);
         self.latency = Some(now.saturating_sub(ping.at));
         self.latency
     }
@@ -192,6 +195,8 @@ impl Keepalive {
 fn earlier(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
     a.into_iter().chain(b).min()
 }
+
+const _: () = assert!(size_of::<Keepalive>() == 152, "as its documentation says");
 
 #[cfg(test)]
 mod tests {
@@ -238,6 +243,26 @@ mod tests {
         assert_eq!(keepalive.pong(&[9; 7], s(121)), None);
         assert_eq!(keepalive.pong(&[9; 8], s(121)), Some(s(1)));
         assert_eq!(keepalive.pong(&[9; 8], s(122)), None, "answered once");
+    }
+
+    #[test]
+    fn without_a_limit_on_pongs_pings_go_on() {
+        let timing = Timing {
+            pong_within: None,
+            ..Timing::default()
+        };
+        let mut keepalive = keepalive(timing);
+        assert_eq!(keepalive.poll(s(120), entropy), Due::Ping([9; 8]));
+        assert_eq!(keepalive.poll(s(121), entropy), Due::Wait(Some(s(140))));
+        assert_eq!(keepalive.poll(s(140), entropy), Due::Ping([9; 8]));
+    }
+
+    #[test]
+    fn a_pong_counts_as_received() {
+        let mut keepalive = keepalive(Timing::default());
+        assert_eq!(keepalive.poll(s(120), entropy), Due::Ping([9; 8]));
+        assert_eq!(keepalive.pong(&[9; 8], s(121)), Some(s(1)));
+        assert_eq!(keepalive.poll(s(121), entropy), Due::Wait(Some(s(141))));
     }
 
     #[test]

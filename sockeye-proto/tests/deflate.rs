@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::*;
 use sockeye_proto::connection::{Compress, Connection, Receive, Role};
-use sockeye_proto::deflate::negotiation::DeflateDirection;
+use sockeye_proto::deflate::DeflateDirection;
 use sockeye_proto::deflate::{DeflateOptions, DeflateParams};
 use sockeye_proto::error::ProtocolError;
 use sockeye_proto::message::MessageKind;
@@ -120,7 +120,16 @@ fn d2_a_final_block_followed_by_another_message() {
 
 #[test]
 fn d3_corrupt_streams() {
-    for body in [&[0xFF; 8][..], &[0x06, 0x00], b"\x00\x05\x00\x00\x00Hello"] {
+    for body in [
+        &[0xFF; 8][..],
+        &[0x06, 0x00],
+        b"\x00\x05\x00\x00\x00Hello",
+        // Cut short: in a stored block, in a fixed block, before anything.
+        &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48],
+        &HELLO[..3],
+        &HELLO[..1],
+        &[],
+    ] {
         let server = || connection(Role::Server, NO_TAKEOVER);
         let input = [masked(0xC1, &HELLO), masked(0xC1, body)].concat();
         assert_fails_as(server, &input, &[text("Hello")], ProtocolError::InvalidDeflate, 1007);
@@ -182,12 +191,45 @@ fn d7_uncompressed_messages_leave_the_window_alone() {
 
 #[test]
 fn d7_a_broken_off_message_does_not_leak_into_the_next_connection() {
-    // The inflater of this thread is shared: a connection that fails in mid-message must not leave it dirty.
-    let mut first = connection(Role::Server, NO_TAKEOVER);
-    feed_borrowed(&mut first, [&masked(0x41, &HELLO[..3])[..]]);
-    drop(first);
-    let outcome = receive(|| connection(Role::Server, NO_TAKEOVER), &masked(0xC1, &HELLO));
-    assert_eq!(outcome.events, [text("Hello")]);
+    // The inflater of this thread is shared: a connection that fails in mid-message gives it back, and not as it was.
+    let broken_off = [masked(0x41, &HELLO[..3]), masked(0x83, b"")].concat();
+    for agreement in [TAKEOVER, NO_TAKEOVER] {
+        let mut first = connection(Role::Server, agreement);
+        let outcome = feed_borrowed(&mut first, [&broken_off[..]]);
+        assert_eq!(outcome.error, Some(ProtocolError::ReservedOpcode(3)));
+        let mut next = connection(Role::Server, agreement);
+        let outcome = feed_borrowed(&mut next, [&masked(0xC1, &HELLO)[..]]);
+        assert_eq!(outcome.events, [text("Hello")]);
+    }
+}
+
+#[test]
+fn f5_rsv1_stands_on_the_first_frame_of_a_message_alone() {
+    for takeover in [TAKEOVER, NO_TAKEOVER] {
+        let server = || connection(Role::Server, takeover);
+        for control in [0xC8, 0xC9, 0xCA] {
+            assert_fails_as(server, &masked(control, b""), &[], ProtocolError::UnexpectedRsv1, 1002);
+        }
+        for first in [0x02, 0x42] {
+            let input = [masked(first, &HELLO[..3]), masked(0xC0, &HELLO[3..])].concat();
+            assert_fails_as(server, &input, &[], ProtocolError::UnexpectedRsv1, 1002);
+        }
+    }
+}
+
+#[test]
+fn f10_inflated_text_fails_at_its_first_bad_byte() {
+    let mut client = connection(Role::Client, NO_TAKEOVER);
+    let (mut long, text) = (vec![], [&b"fine \xF4\x90"[..], &[b'x'; 1000]].concat());
+    client.send_with(&text[..], Compress::Always, &mut long).unwrap();
+    // The last byte of the frame never comes.
+    long[0] = 0xC1;
+    let cut = long.len() - 1;
+    let mut server = connection(Role::Server, NO_TAKEOVER);
+    assert_eq!(
+        feed_borrowed(&mut server, [&long[..cut]]).error,
+        Some(ProtocolError::InvalidUtf8)
+    );
 }
 
 #[test]
@@ -339,5 +381,5 @@ fn a_compressed_message_longer_than_any_compressor_makes_it_is_refused() {
     let nothing = [0x00, 0x00, 0x00, 0xFF, 0xFF].repeat(500);
     let error = ProtocolError::MessageTooBig { limit: 1000 };
     assert_fails_as(small, &masked(0xC1, &nothing), &[], error, 1009);
-    assert_eq!(receive(small, &masked(0xC1, &nothing[..2000])).events, [text("")]);
+    assert_eq!(receive(small, &masked(0xC1, &nothing[..1996])).events, [text("")]);
 }

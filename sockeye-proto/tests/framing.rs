@@ -88,13 +88,14 @@ fn f3_length_not_minimal() {
 #[test]
 fn f4_mask() {
     assert_fails(&unmasked(0x81, b"a"), &[], ProtocolError::UnmaskedFrame, 1002);
-    let outcome = receive_by_client(&masked(0x81, b"a"));
-    assert_eq!(outcome, Some(ProtocolError::MaskedFrame));
-}
-
-/// A client's keys differ from run to run, so its output cannot be compared: only the error is.
-fn receive_by_client(input: &[u8]) -> Option<ProtocolError> {
-    feed_borrowed(&mut client(), input.chunks(1)).error
+    let outcome = feed_borrowed(&mut client(), masked(0x81, b"a").chunks(1));
+    assert_eq!(outcome.error, Some(ProtocolError::MaskedFrame));
+    // The client's Close is masked; a server reads it.
+    let told = feed_borrowed(&mut server(), [&outcome.out[..]]);
+    let [Seen::Close(Some((1002, reason)))] = &told.events[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(reason, "frame of a server masked");
 }
 
 #[test]
@@ -198,18 +199,73 @@ fn f9_segmentation_of_a_long_conversation() {
     ]
     .concat();
     let outcome = receive(server, &input);
-    assert_eq!(
-        outcome.events,
-        [
-            text("grüße 🐟"),
-            Seen::Binary(vec![0; 300]),
-            text("ü"),
-            text(""),
-            Seen::Pong(b"beat".to_vec()),
-            Seen::Close(Some((1000, "bye".into()))),
-        ]
-    );
     assert_eq!(outcome.out, close(1000, ""));
+    assert_eq!(outcome.error, None);
+    let expected = [
+        text("grüße 🐟"),
+        Seen::Binary(vec![0; 300]),
+        text("ü"),
+        text(""),
+        Seen::Pong(b"beat".to_vec()),
+        Seen::Close(Some((1000, "bye".into()))),
+    ];
+    assert_eq!(outcome.events, expected);
+    // The same for a client, whose answer has another key each time.
+    let input = [
+        unmasked(0x81, "grüße 🐟".as_bytes()),
+        unmasked(0x82, &[0; 300]),
+        unmasked(0x01, "ü".as_bytes().split_at(1).0),
+        unmasked(0x80, "ü".as_bytes().split_at(1).1),
+        unmasked(0x81, b""),
+        unmasked(0x8A, b"beat"),
+        close(1000, "bye"),
+        unmasked(0x81, b"never seen"),
+    ]
+    .concat();
+    for cut in 0..input.len() {
+        let (head, tail) = input.split_at(cut);
+        assert_eq!(feed_borrowed(&mut client(), [head, tail]).events, expected);
+        assert_eq!(feed_owned(&mut client(), [head, tail]).events, expected);
+    }
+}
+
+#[test]
+fn missing_says_how_much_a_frame_at_the_start_lacks() {
+    for (first, length) in [(0x89, 125), (0x81, 125), (0x82, 300)] {
+        let frame = masked(first, &vec![b'x'; length]);
+        let header = frame.len() - length;
+        let (mut server, mut out) = (server(), vec![]);
+        let mut input = frame[..header - 1].to_vec();
+        assert_eq!(server.receive(&mut input, &mut out).unwrap().consumed, 0);
+        assert_eq!(server.missing(), 0, "inside the header");
+        let mut input = frame[..header].to_vec();
+        assert_eq!(server.receive(&mut input, &mut out).unwrap().consumed, header);
+        for there in 0..length {
+            assert_eq!(server.missing(), (length - there) as u64);
+            // As a driver has it: the bytes of before, as the call left them, and one more.
+            input.drain(..input.len() - there);
+            input.push(frame[header + there]);
+            let received = server.receive(&mut input, &mut out).unwrap();
+            assert_eq!(received.event.is_some(), there + 1 == length);
+        }
+        assert_eq!(server.missing(), 0);
+    }
+}
+
+#[test]
+fn an_input_that_lacks_what_was_kept_is_waited_for() {
+    let frame = masked(0x81, b"hello");
+    let (mut server, mut out) = (server(), vec![]);
+    let mut input = frame[..8].to_vec();
+    assert_eq!(server.receive(&mut input, &mut out).unwrap().consumed, 6);
+    for shorter in [&mut [][..], &mut [0; 1]] {
+        let received = server.receive(shorter, &mut out).unwrap();
+        assert_eq!((received.consumed, received.event), (0, None));
+    }
+    input.drain(..6);
+    input.extend_from_slice(&frame[8..]);
+    let received = server.receive(&mut input, &mut out).unwrap();
+    assert_eq!(received.event, Some(Event::Text("hello")));
 }
 
 #[test]

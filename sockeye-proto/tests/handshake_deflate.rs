@@ -2,10 +2,7 @@
 #![cfg(feature = "deflate")]
 
 use sockeye_proto::{
-    deflate::{
-        DeflateOptions, DeflateOptionsError,
-        negotiation::{DeflateDirection, DeflateParams, accept_response, answer, offers},
-    },
+    deflate::{DeflateDirection, DeflateOptions, DeflateOptionsError, DeflateParams, accept_response, answer, offers},
     extension::{self, NegotiationError},
 };
 

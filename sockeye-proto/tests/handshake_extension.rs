@@ -1,6 +1,6 @@
 //! The grammar of `Sec-WebSocket-Extensions` (RFC 6455 §9.1).
 
-use sockeye_proto::extension::{self, Extension, ExtensionError, MAX_EXTENSIONS, MAX_PARAMETERS, Parameter};
+use sockeye_proto::extension::{self, Extension, ExtensionError, MAX_EXTENSIONS, MAX_PARAMETERS, NotToken, Parameter};
 
 fn read(value: &str) -> Result<Vec<Extension<'_>>, ExtensionError> {
     extension::parse([value.as_bytes()])
@@ -9,8 +9,27 @@ fn read(value: &str) -> Result<Vec<Extension<'_>>, ExtensionError> {
 #[track_caller]
 fn normal(value: &str) -> String {
     let mut out = String::new();
-    extension::write(&read(value).unwrap(), &mut out);
+    extension::write(&read(value).unwrap(), &mut out).unwrap();
     out
+}
+
+#[test]
+fn h6_what_no_header_can_hold_is_not_written() {
+    let parameter = |name, value: &str| Parameter {
+        name,
+        value: Some(value.to_owned().into()),
+    };
+    for (name, parameters) in [
+        ("a\r\nSet-Cookie: x", vec![]),
+        ("", vec![]),
+        ("a", vec![parameter("b\n", "c")]),
+        ("a", vec![parameter("b", "c d")]),
+    ] {
+        let mut out = String::new();
+        let list = [Extension { name, parameters }];
+        assert_eq!(extension::write(&list, &mut out), Err(NotToken));
+        assert_eq!(out, "");
+    }
 }
 
 #[test]

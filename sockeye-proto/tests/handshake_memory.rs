@@ -1,29 +1,14 @@
 //! What hostile handshakes cost in heap, by a counting allocator (THREATS H2). One test, so that nothing else
 //! allocates meanwhile.
 
-use std::alloc::System;
+mod heap;
 
-use cap::Cap;
+use heap::growth;
 use sockeye_proto::handshake::{
     HandshakeLimits, HeadError, Rejection,
     http1::{Parsed, RequestReader, ResponseReader},
     server::{ServerOptions, accept},
 };
-
-#[global_allocator]
-static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
-
-/// The most that the heap grew by during `work`, beyond what it holds at the start.
-fn growth<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let before = ALLOCATOR.max_allocated();
-    // A block as large as all earlier peaks together, so that the maximum moves from here on.
-    let raise = Vec::<u8>::with_capacity(before.saturating_sub(ALLOCATOR.allocated()) + 1);
-    let start = ALLOCATOR.max_allocated();
-    let result = work();
-    let end = ALLOCATOR.max_allocated();
-    drop(raise);
-    (result, end - start)
-}
 
 #[test]
 fn h2_floods_bind_at_most_64_kib_of_heap() {

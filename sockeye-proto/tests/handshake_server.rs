@@ -230,6 +230,7 @@ fn h4_another_method_gets_405_and_another_version_of_http_400() {
 fn h4_a_body_on_the_upgrade() {
     let options = ServerOptions::new();
     for header in [
+        "Content-Length: 0",
         "Content-Length: 1",
         "Content-Length: x",
         "Transfer-Encoding: chunked",
@@ -243,7 +244,6 @@ fn h4_a_body_on_the_upgrade() {
         400,
         RejectionCause::Body,
     );
-    assert!(run(&request("", &["Content-Length: 0"]), &options).is_ok());
 }
 
 #[test]

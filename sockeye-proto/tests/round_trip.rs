@@ -9,7 +9,7 @@ use common::*;
 use proptest::prelude::*;
 use sockeye_proto::connection::{Compress, Connection, Role};
 #[cfg(feature = "deflate")]
-use sockeye_proto::deflate::{DeflateOptions, DeflateParams, negotiation::DeflateDirection};
+use sockeye_proto::deflate::{DeflateDirection, DeflateOptions, DeflateParams};
 use sockeye_proto::message::Message;
 
 #[derive(Debug, Clone)]

@@ -255,8 +255,8 @@ impl ClientBuilder {
         self.option(|handshake| handshake.set_bearer_auth(token))
     }
 
-    /// Offers permessage-deflate. Default: off. While it is in use a connection owns up to 264 KiB for its compressor and
-    /// 56 KiB for its inflater.
+    /// Offers permessage-deflate. Default: off. While it is in use a connection owns up to 379 KiB for its compressor and
+    /// 55 KiB for its inflater.
     #[cfg(feature = "deflate")]
     pub fn deflate(mut self, options: sockeye_proto::deflate::DeflateOptions) -> Self {
         self.handshake.set_deflate(Some(options));

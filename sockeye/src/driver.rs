@@ -8,12 +8,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use sockeye_proto::close::CloseCode;
+use sockeye_proto::close::{CloseCode, CloseState};
 use sockeye_proto::connection::{Connection, Event, Role};
 use sockeye_proto::error::SendError;
 use sockeye_proto::keepalive::Timeout;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::error::Error;
 
@@ -25,6 +25,10 @@ pub(crate) struct Driver<T> {
     /// Encoded, of which `written` bytes have gone out.
     output: Vec<u8>,
     written: usize,
+    /// Pings received since the transport last took output.
+    unanswered: usize,
+    /// Why the transport takes nothing any more.
+    broken: Option<io::ErrorKind>,
     close_within: Duration,
     /// Runs from when a Close was sent, or the connection failed.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -60,6 +64,8 @@ impl<T> Driver<T> {
             input,
             output: Vec::new(),
             written: 0,
+            unanswered: 0,
+            broken: None,
             close_within,
             deadline: None,
             ending: Ending::Not,
@@ -68,6 +74,14 @@ impl<T> Driver<T> {
 
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Where the closing handshake stands; a connection that ended without one is closed too.
+    pub(crate) fn state(&self) -> CloseState {
+        match self.ending {
+            Ending::Not => self.connection.state(),
+            _ => CloseState::Closed,
+        }
     }
 
     pub(crate) fn io(&self) -> &T {
@@ -79,6 +93,12 @@ impl<T> Driver<T> {
         &mut self,
         encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
     ) -> Result<(), Error> {
+        if !matches!(self.ending, Ending::Not) {
+            return Err(SendError::Closed.into());
+        }
+        if let Some(kind) = self.broken {
+            return Err(Error::Io(kind.into()));
+        }
         Ok(encode(&mut self.connection, &mut self.output)?)
     }
 
@@ -114,8 +134,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
             match self.connection.receive_bytes(&mut self.input, &mut self.output) {
                 Ok(Some(event)) => {
-                    if matches!(event, Event::Close(_)) {
-                        self.end_with(Ok(()));
+                    match event {
+                        Event::Close(_) => self.end_with(Ok(())),
+                        Event::Ping(_) => self.unanswered += 1,
+                        _ => {}
                     }
                     return Poll::Ready(Ok(Some(event)));
                 }
@@ -126,38 +148,70 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 }
             }
             let flushed = self.poll_flush(cx.write);
-            if flushed.is_pending() && self.unwritten() > OUTPUT_BACKLOG {
-                // What the peer does not read is not added to: its pings wait in the transport.
-                self.poll_deadline(cx)?;
+            // Before the read: a peer that sends without a pause does not put it off.
+            if self.deadline_passed(cx.write) {
+                self.ending = Ending::Over;
+                return Poll::Ready(Err(Error::Timeout(Timeout::Close)));
+            }
+            if flushed.is_pending() && self.unanswered > UNANSWERED_PINGS {
                 return Poll::Pending;
             }
-            match (self.poll_read(cx.read), flushed) {
-                (Poll::Ready(Ok(0)), _) => self.fail(Error::ConnectionLost),
-                (Poll::Ready(Ok(_)), _) => {}
-                (Poll::Ready(Err(error)), _) => self.fail(error.into()),
+            let error = match (self.poll_read(cx.read), flushed) {
+                (Poll::Ready(Ok(0)), _) => Error::ConnectionLost,
+                (Poll::Ready(Ok(_)), _) => continue,
+                (Poll::Ready(Err(error)), _) => error.into(),
                 // Only now: what the peer sent before it stopped to read, its Close perhaps, is still delivered.
-                (Poll::Pending, Poll::Ready(Err(error))) => self.fail(error),
-                (Poll::Pending, _) => {
-                    self.poll_deadline(cx)?;
-                    return Poll::Pending;
-                }
-            }
+                (Poll::Pending, Poll::Ready(Err(error))) => error,
+                (Poll::Pending, _) => return Poll::Pending,
+            };
+            self.ending = Ending::Over;
+            return Poll::Ready(Err(error));
         }
     }
 
-    /// Writes all output to the transport and flushes that.
+    /// Writes all output to the transport and flushes that. An error is final.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if let Some(kind) = self.broken {
+            return Poll::Ready(Err(Error::Io(kind.into())));
+        }
+        let flushed = self.poll_output(cx);
+        // Where output never comes to an end, what has left it must not pile up.
+        if flushed.is_pending() && self.written >= self.output.len() / 2 {
+            self.output.drain(..self.written);
+            self.written = 0;
+        }
+        let flushed = ready!(flushed);
+        if let Err(error) = &flushed {
+            // A frame may have left in part, so nothing can follow; what was received can still be read.
+            self.broken = Some(error.kind());
+            self.output = Vec::new();
+            self.written = 0;
+        }
+        Poll::Ready(flushed.map_err(Error::Io))
+    }
+
+    /// The same for one who sends, and waits no longer than the connection lasts.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if matches!(self.ending, Ending::Over) && self.unwritten() > 0 {
+            return Poll::Ready(Err(Error::ConnectionLost));
+        }
+        let flushed = self.poll_flush(cx);
+        if flushed.is_pending() && self.deadline_passed(cx) {
+            return Poll::Ready(Err(Error::Timeout(Timeout::Close)));
+        }
+        flushed
+    }
+
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             while self.written < self.output.len() {
                 let unwritten = &self.output[self.written..];
-                let written = ready!(Pin::new(&mut self.io).poll_write(cx, unwritten)).inspect_err(|_| {
-                    // Whoever is told of it, nothing can be sent any more; what was received can still be read.
-                    self.output.clear();
-                    self.written = 0;
-                });
-                match written? {
-                    0 => return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into())),
-                    written => self.written += written,
+                match ready!(Pin::new(&mut self.io).poll_write(cx, unwritten))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    written => {
+                        self.written += written;
+                        self.unanswered = 0;
+                    }
                 }
             }
             self.output.clear();
@@ -167,7 +221,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
             self.connection.resume_output(&mut self.output);
             if self.output.is_empty() {
-                return Pin::new(&mut self.io).poll_flush(cx).map_err(Error::Io);
+                return Pin::new(&mut self.io).poll_flush(cx);
             }
         }
     }
@@ -182,32 +236,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         read
     }
 
-    fn fail(&mut self, error: Error) {
-        self.start_deadline();
-        self.ending = Ending::Drain(Err(error));
-    }
-
-    /// Fails if the deadline of the closing handshake has passed.
-    fn poll_deadline(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Result<(), Error> {
-        let passed = self
-            .deadline
+    /// Whether the deadline of the closing handshake has passed; if not, wakes whoever waits to write, and so all.
+    ///
+    /// The clock is asked first: a timer answers nothing to a task that has used up its share of the runtime, as one
+    /// always has whose peer sends without a pause.
+    fn deadline_passed(&mut self, cx: &mut Context<'_>) -> bool {
+        self.deadline
             .as_mut()
-            .is_some_and(|deadline| deadline.as_mut().poll(cx.read).is_ready());
-        if passed {
-            self.ending = Ending::Over;
-            return Err(Error::Timeout(Timeout::Close));
-        }
-        Ok(())
+            .is_some_and(|deadline| deadline.deadline() <= Instant::now() || deadline.as_mut().poll(cx).is_ready())
     }
 
     /// The end: write what is left, shut down, and let the peer end its side, all before the deadline.
     fn poll_end(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Outcome> {
-        match self.poll_shutdown_and_drain(cx) {
-            Poll::Ready(()) => {}
-            Poll::Pending => match &mut self.deadline {
-                Some(deadline) => ready!(deadline.as_mut().poll(cx.read)),
-                None => return Poll::Pending,
-            },
+        if self.poll_shutdown_and_drain(cx).is_pending() && !self.deadline_passed(cx.write) {
+            return Poll::Pending;
         }
         match std::mem::replace(&mut self.ending, Ending::Over) {
             Ending::Shutdown(outcome) | Ending::Drain(outcome) => Poll::Ready(outcome),
@@ -221,8 +263,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if ready!(self.poll_flush(cx.write)).is_err() {
                 return Poll::Ready(());
             }
-            // RFC 6455 §7.1.1: "the server MUST close the connection immediately … the client SHOULD wait for the server
-            // to close the connection". After a failure both are the one that closes.
+            // RFC 6455 §5.5.1: "The server MUST close the underlying TCP connection immediately; the client SHOULD wait for
+            // the server to close the connection". After a failure both are the one that closes.
             let failed = matches!(self.ending, Ending::Shutdown(Err(_)));
             if failed || self.connection.role() == Role::Server {
                 if ready!(Pin::new(&mut self.io).poll_shutdown(cx.write)).is_err() {
@@ -238,6 +280,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
         }
         while let Ending::Drain(_) = self.ending {
+            if self.deadline_passed(cx.write) {
+                break;
+            }
             self.input.clear();
             match ready!(self.poll_read(cx.read)) {
                 Ok(0) | Err(_) => break,
@@ -274,8 +319,11 @@ fn grow(input: &mut BytesMut, missing: u64) {
 /// The room for a read, in bytes.
 const READ_SIZE: usize = 16 * 1024;
 
-/// Output that stands unwritten, in bytes, from which on nothing more is received: the peer does not read.
-const OUTPUT_BACKLOG: usize = 64 * 1024;
+/// Pings received while the transport took nothing, from which on no more is received: the peer asks and does not read.
+///
+/// Output alone is no reason to stop: two ends that both send much would wait for each other for ever. Nor can two that
+/// both ping: the one that reads lets the other write, and then it reads again.
+const UNANSWERED_PINGS: usize = 1024;
 
 /// Output capacity that is kept between messages, in bytes.
 const RETAINED_OUTPUT: usize = 4 * 1024;

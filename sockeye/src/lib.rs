@@ -44,6 +44,7 @@ pub use sockeye_proto::connection::{Compress, Event, Receive};
 pub use sockeye_proto::deflate::DeflateOptions;
 pub use sockeye_proto::error::{ProtocolError, SendError};
 pub use sockeye_proto::handshake;
+pub use sockeye_proto::keepalive::Timeout;
 pub use sockeye_proto::message::{Message, MessageKind, Payload};
 pub use sockeye_proto::prepared::Prepared;
 pub use sockeye_proto::uri;

@@ -64,6 +64,13 @@ impl ServerOptions {
     pub fn builder() -> ServerOptionsBuilder {
         ServerOptionsBuilder::default()
     }
+
+    /// When a handshake that begins now has to be done.
+    fn deadline(&self) -> Instant {
+        let now = Instant::now();
+        now.checked_add(self.shared.handshake_timeout)
+            .unwrap_or(now + FAR_FUTURE)
+    }
 }
 
 impl Default for ServerOptions {
@@ -230,8 +237,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
     ///
     /// Dropping the future drops the transport.
     pub async fn read(io: T, options: &ServerOptions) -> Result<Self, AcceptError> {
-        let deadline = Instant::now() + options.shared.handshake_timeout;
-        Self::read_until(io, false, options, deadline).await
+        Self::read_until(io, false, options, options.deadline()).await
     }
 
     async fn read_until(
@@ -503,7 +509,7 @@ impl Server {
                         tcp,
                         peer,
                         options: self.options.clone(),
-                        deadline: Instant::now() + self.options.shared.handshake_timeout,
+                        deadline: self.options.deadline(),
                         #[cfg(feature = "tls")]
                         tls: self.tls.clone(),
                     });
@@ -579,6 +585,9 @@ impl Incoming {
         self.upgrade().await?.accept(&options).await
     }
 }
+
+/// What stands for a time that no clock reaches: a timeout of [`Duration::MAX`] means none. 30 years.
+const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// Room for what is read to be discarded, in bytes.
 const DISCARD: usize = 4 * 1024;

@@ -101,7 +101,7 @@ impl<T> WebSocket<T> {
     /// Where the closing handshake stands.
     #[must_use]
     pub fn state(&self) -> CloseState {
-        self.driver.connection().state()
+        self.driver.state()
     }
 
     /// The code of the Close that the peer sent: [`CloseCode::NO_STATUS`] if it had none, `None` if no Close came.
@@ -162,8 +162,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] when a Close has been sent or received; nothing was sent then. [`Error::Io`] when the transport
-    /// failed.
+    /// [`Error::Send`] when a Close has been sent or received, or the connection is over; nothing was sent then.
+    /// [`Error::Io`] when the transport failed, [`Error::ConnectionLost`] and [`Error::Timeout`] when the connection, or
+    /// its close deadline, ended before the transport took the message.
     ///
     /// # Cancel safety
     ///
@@ -253,19 +254,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the transport failed.
+    /// [`Error::Io`] when the transport failed, [`Error::ConnectionLost`] and [`Error::Timeout`] when the connection, or
+    /// its close deadline, ended before the transport took everything.
     ///
     /// # Cancel safety
     ///
     /// Safe.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.driver.poll_flush(cx)).await
+        poll_fn(|cx| self.driver.poll_send(cx)).await
     }
 
     /// Closes the connection: sends a Close, waits for the peer's, and ends the transport. What still arrives before the
     /// peer's Close is discarded. With [`CloseCode::NO_STATUS`] the Close has no body.
     ///
-    /// If a Close was sent before, this waits for the rest of the closing handshake.
+    /// If a Close was sent before, this waits for the rest of the closing handshake; if the connection is over, it does
+    /// nothing.
     ///
     /// # Errors
     ///
@@ -381,7 +384,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<T> {
         if driver.unwritten() < SINK_BATCH {
             return Poll::Ready(Ok(()));
         }
-        driver.poll_flush(cx)
+        driver.poll_send(cx)
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
@@ -390,13 +393,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.get_mut().driver.poll_flush(cx)
+        self.get_mut().driver.poll_send(cx)
     }
 
     /// Sends a Close with code 1000 and finishes the closing handshake, discarding messages that still arrive.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let driver = &mut self.get_mut().driver;
-        if driver.connection().state() == CloseState::Open {
+        if driver.state() == CloseState::Open {
             driver.queue_close(CloseCode::NORMAL, "")?;
         }
         while std::task::ready!(poll_driver(driver, cx))?.is_some() {}

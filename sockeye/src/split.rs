@@ -52,18 +52,50 @@ struct Shared<T> {
     tasks: Arc<Tasks>,
 }
 
-/// The tasks that poll the halves, if they wait.
+/// The tasks that poll the halves, if they wait. Several may share a [`Sender`].
 #[derive(Default)]
 struct Tasks {
-    sender: Mutex<Option<Waker>>,
+    senders: Mutex<Vec<Waker>>,
     receiver: Mutex<Option<Waker>>,
 }
 
-impl<T> Shared<T> {
-    /// The lock is never held across anything that can panic and leave the driver in between.
-    fn driver(&self) -> MutexGuard<'_, Driver<T>> {
-        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
+impl Tasks {
+    fn wake_senders(&self) {
+        let senders = std::mem::take(&mut *lock(&self.senders));
+        senders.into_iter().for_each(Waker::wake);
     }
+
+    fn wake_receiver(&self) {
+        let receiver = lock(&self.receiver).take();
+        if let Some(receiver) = receiver {
+            receiver.wake();
+        }
+    }
+
+    fn wait_to_send(&self, cx: &Context<'_>) {
+        let mut senders = lock(&self.senders);
+        if !senders.iter().any(|sender| sender.will_wake(cx.waker())) {
+            senders.push(cx.waker().clone());
+        }
+    }
+
+    fn wait_to_receive(&self, cx: &Context<'_>) {
+        match &mut *lock(&self.receiver) {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+}
+
+impl<T> Shared<T> {
+    fn driver(&self) -> MutexGuard<'_, Driver<T>> {
+        lock(&self.driver)
+    }
+}
+
+/// A lock is never held across anything that can panic and leave what it guards in between.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// To be woken when there is room to write: both.
@@ -73,23 +105,8 @@ impl Wake for Tasks {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        wake(&self.sender);
-        wake(&self.receiver);
-    }
-}
-
-fn wake(task: &Mutex<Option<Waker>>) {
-    let waker = task.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(waker) = waker {
-        waker.wake();
-    }
-}
-
-fn wait(task: &Mutex<Option<Waker>>, cx: &Context<'_>) {
-    let mut task = task.lock().unwrap_or_else(PoisonError::into_inner);
-    match &mut *task {
-        Some(waker) => waker.clone_from(cx.waker()),
-        None => *task = Some(cx.waker().clone()),
+        self.wake_senders();
+        self.wake_receiver();
     }
 }
 
@@ -160,7 +177,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sender<T> {
     /// # Errors
     ///
     /// [`Error::Send`] if a Close was sent or received before, for a code that must not be sent, and for a reason of more
-    /// than 123 bytes; [`Error::Io`] when the transport failed.
+    /// than 123 bytes; [`Error::Io`] when the transport failed; [`Error::Timeout`] when the peer does not let it be
+    /// written before the close deadline.
     ///
     /// # Cancel safety
     ///
@@ -168,7 +186,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sender<T> {
     pub async fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
         self.shared.driver().queue_close(code, reason)?;
         // It has a deadline to wait for now.
-        wake(&self.shared.tasks.receiver);
+        self.shared.tasks.wake_receiver();
         self.flush().await
     }
 
@@ -176,7 +194,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sender<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the transport failed.
+    /// As [`WebSocket::flush`](crate::WebSocket::flush).
     ///
     /// # Cancel safety
     ///
@@ -184,8 +202,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sender<T> {
     pub async fn flush(&self) -> Result<(), Error> {
         let write = Waker::from(self.shared.tasks.clone());
         poll_fn(|cx| {
-            wait(&self.shared.tasks.sender, cx);
-            self.shared.driver().poll_flush(&mut Context::from_waker(&write))
+            self.shared.tasks.wait_to_send(cx);
+            self.shared.driver().poll_send(&mut Context::from_waker(&write))
         })
         .await
     }
@@ -237,12 +255,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Receiver<T> {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event<Bytes>>, Error>> {
-        wait(&self.shared.tasks.receiver, cx);
+        self.shared.tasks.wait_to_receive(cx);
         let write = Waker::from(self.shared.tasks.clone());
-        self.shared.driver().poll_event(&mut Wakers {
+        let event = self.shared.driver().poll_event(&mut Wakers {
             read: cx,
             write: &mut Context::from_waker(&write),
-        })
+        });
+        if let Poll::Ready(Ok(None) | Err(_)) = event {
+            // No room to write will come any more for those who wait for it.
+            self.shared.tasks.wake_senders();
+        }
+        event
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {

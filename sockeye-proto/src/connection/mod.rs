@@ -1,7 +1,7 @@
 //! The state machine of an open connection (RFC 6455 §5–§7), for both roles and without I/O.
 //!
 //! It reads frames out of bytes that the caller received, and writes frames into a buffer that the caller sends. It
-//! owns no input and no output buffer, so that an idle connection costs its 128 bytes and nothing else. It knows no
+//! owns no input and no output buffer, so that an idle connection costs its own 72 bytes and nothing else. It knows no
 //! handshake: [`handshake`](crate::handshake) ends where this begins.
 //!
 //! # The run loop
@@ -80,7 +80,8 @@ pub enum Receive {
     /// Each as a whole: [`Event::Text`] and [`Event::Binary`].
     #[default]
     Messages,
-    /// As their bytes arrive, also within one huge frame: [`Event::Chunk`]. Memory stays constant whatever the size.
+    /// As their bytes arrive, also within one huge frame: [`Event::Chunk`]. Memory stays constant whatever the size, so
+    /// that [`Config::max_message_size`] and [`Config::max_message_parts`], which still hold, can be as high as is wanted.
     Chunks,
 }
 
@@ -96,7 +97,8 @@ pub struct Config {
     pub max_message_parts: Option<u32>,
     /// Messages, or chunks of them. Default: messages.
     pub receive: Receive,
-    /// How the compressor of permessage-deflate works, where that was negotiated.
+    /// How the compressor of permessage-deflate works, where that was negotiated: its level, memory level and threshold.
+    /// The rest of these options is for the handshake.
     pub deflate: DeflateOptions,
     /// Fills a slice with unpredictable bytes: a client's masking keys come from here, four bytes a frame.
     ///
@@ -146,8 +148,7 @@ impl fmt::Debug for Config {
 
 /// What was received.
 ///
-/// Events inform. Pings have been answered and a Close has been replied to, in the output, by the time an event says
-/// so.
+/// Events inform: what a control frame asks for is done by the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<B: Buffer> {
@@ -164,7 +165,7 @@ pub enum Event<B: Buffer> {
         /// Whether the message ends with it.
         fin: bool,
     },
-    /// A ping, which has been answered.
+    /// A ping. The answer is in the output, or follows when there is room for it; after a Close there is none.
     Ping(B),
     /// A pong, in answer to a ping or unsolicited; the latter has no meaning (§5.5.3).
     Pong(B),
@@ -354,15 +355,14 @@ impl Connection {
         (self.close_received != 0).then_some(CloseCode::new(self.close_received))
     }
 
-    /// How many more bytes must be appended to the input before the frame at its start is whole; 0 between frames and
-    /// for data that is consumed as it arrives.
+    /// How many more bytes must be appended to the input before the frame at its start is whole; 0 between frames, inside
+    /// a header, and for data that is consumed as it arrives.
     ///
     /// A driver grows its buffer by this much at most, and never at once: the length is only what the peer claims.
     #[must_use]
     pub fn missing(&self) -> u64 {
         match self.expect {
-            Expect::Whole => self.remaining - self.kept as u64,
-            Expect::Control(_) => self.remaining,
+            Expect::Whole | Expect::Control(_) => self.remaining - self.kept as u64,
             Expect::Header | Expect::Part | Expect::Nothing => 0,
         }
     }
@@ -370,7 +370,7 @@ impl Connection {
     /// Releases what can be made anew: the compressor of a connection with context takeover.
     ///
     /// The next message then starts with an empty window, which costs some of its compression and nothing else. To be
-    /// called on a connection that has been idle for a while; at the default settings it gives back 264 KiB.
+    /// called on a connection that has been idle for a while; at the default settings it gives back 379 KiB.
     pub fn release_idle(&mut self) {
         if self.sending.is_some() {
             return;

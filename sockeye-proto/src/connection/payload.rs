@@ -12,6 +12,10 @@ impl Connection {
     /// Takes what is there of a frame that is assembled, inflated, or handed over in chunks.
     pub(super) fn part(&mut self, input: &mut [u8]) -> Result<(usize, Option<Item>), ProtocolError> {
         let payload = self.available(input);
+        // A header alone takes no memory: neither a buffer nor an inflater.
+        if payload.is_empty() && self.remaining > 0 {
+            return Ok((0, None));
+        }
         self.unmask(payload);
         self.kept = payload.len();
         match (self.config.receive, self.compressed) {
@@ -35,6 +39,7 @@ impl Connection {
     /// The message has been received to its end.
     pub(super) fn end_message(&mut self) -> MessageKind {
         self.expect = Expect::Header;
+        self.kept = 0;
         self.message.take().unwrap_or(MessageKind::Binary)
     }
 
@@ -50,10 +55,13 @@ impl Connection {
     fn assemble_inflated(&mut self, payload: &[u8]) -> Result<(usize, Option<Item>), ProtocolError> {
         let limit = self.config.max_message_size;
         let mut read = 0;
-        while read < payload.len() {
+        loop {
             let inflated = self.inflater()?.inflate(&payload[read..])?;
             read += inflated.read;
             self.assemble_output(inflated, limit)?;
+            if read == payload.len() && !inflated.more {
+                break;
+            }
         }
         if !self.consume(payload.len()) {
             return Ok((payload.len(), None));

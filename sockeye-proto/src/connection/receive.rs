@@ -80,8 +80,9 @@ impl Connection {
     /// Finds the next event in `input`, takes it out and hands its data over: a message that came whole and
     /// uncompressed is split off the input without a copy.
     ///
-    /// Call it until it answers `None`, then append to `input` what arrives next. Answers to control frames are appended
-    /// to `out`.
+    /// Call it until it answers `None`, then append to `input` what arrives next; what the last event needed is let go of
+    /// only then. Answers to control frames are appended to `out`. What is split off holds on to the whole of the
+    /// input's storage: copy small data that is to be kept for long.
     ///
     /// # Errors
     ///
@@ -141,7 +142,11 @@ impl Connection {
         self.state = CloseState::Closed;
         self.expect = Expect::Nothing;
         self.message = None;
-        self.extra = None;
+        self.kept = 0;
+        if let Some(extra) = self.extra.take() {
+            extra.inflater.into_iter().for_each(deflate::put_inflater);
+            extra.deflater.into_iter().for_each(deflate::put_deflater);
+        }
     }
 
     fn step_or_fail(&mut self, input: &mut [u8], out: &mut Vec<u8>) -> Result<(usize, Option<Item>), ProtocolError> {
@@ -152,6 +157,10 @@ impl Connection {
 
     /// The one private step: what the bytes from the start of `input` come to, and how many of them are done with.
     fn step(&mut self, input: &mut [u8], out: &mut Vec<u8>) -> Result<(usize, Option<Item>), ProtocolError> {
+        if input.len() < self.kept {
+            // The start of a frame was not shown again. There is nothing to go on with.
+            return Ok((0, None));
+        }
         let mut at = 0;
         loop {
             match self.expect {
@@ -184,16 +193,19 @@ impl Connection {
                 }
                 Expect::Control(opcode) => {
                     let payload = self.available(&mut input[at..]);
-                    if (payload.len() as u64) < self.remaining {
-                        return Ok((at, None));
-                    }
                     let range = at..at + payload.len();
                     self.unmask(payload);
+                    self.kept = range.len();
+                    if (range.len() as u64) < self.remaining {
+                        return Ok((at, None));
+                    }
                     self.expect = Expect::Header;
+                    self.kept = 0;
                     let item = self.control(opcode, &input[range.clone()], range.clone(), out)?;
                     return Ok((range.end, Some(item)));
                 }
-                // §5.5.1: after a Close, "the remote endpoint … discards any further data received".
+                // §1.4: "after receiving a control frame indicating the connection should be closed, a peer discards any
+                // further data received."
                 Expect::Nothing => return Ok((input.len(), None)),
             }
         }
@@ -217,7 +229,7 @@ impl Connection {
             Opcode::Text => Some(MessageKind::Text),
             Opcode::Binary => Some(MessageKind::Binary),
             control => {
-                // RFC 7692 §6.1: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames".
+                // RFC 7692 §6: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames".
                 if header.rsv1 {
                     return Err(ProtocolError::UnexpectedRsv1);
                 }
@@ -236,7 +248,7 @@ impl Connection {
                 self.parts = 0;
                 self.utf8 = Validator::default();
             }
-            // RFC 7692 §6.1: "… and non-first fragments of a data message."
+            // RFC 7692 §6: "… and non-first fragments of a data message."
             (None, Some(_)) if header.rsv1 => return Err(ProtocolError::UnexpectedRsv1),
             (None, Some(_)) => {}
             (None, None) => return Err(ProtocolError::UnexpectedContinuation),

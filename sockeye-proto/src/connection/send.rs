@@ -15,7 +15,8 @@ use crate::prepared::Prepared;
 /// Whether a message is compressed, where permessage-deflate was negotiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compress {
-    /// If it is at least as long as the threshold, and gains by it.
+    /// If it is at least as long as the threshold and, without context takeover, gets shorter. With it, what the
+    /// compressor has seen must be sent as it came out.
     #[default]
     Auto,
     /// Whatever its length.
@@ -92,7 +93,7 @@ impl Connection {
         if let Some(agreed) = self.deflate.filter(|_| self.sending_compressed) {
             let mut deflater = self.take_deflater(agreed);
             let body = deflater.compress(payload.as_bytes(), fin);
-            // RFC 7692 §6.1: only the first fragment of a compressed message has RSV1 set.
+            // RFC 7692 §6: only the first fragment of a compressed message has RSV1 set.
             self.append(fin, first, opcode, body, out);
             self.put_deflater(deflater, fin);
         } else {
@@ -123,8 +124,9 @@ impl Connection {
         };
         self.append(true, true, prepared.kind().opcode(), body, out);
         // The peer's window has moved on without our compressor, whose next message must not refer to what it holds.
-        if let Some(deflater) = self.extra.as_mut().and_then(|extra| extra.deflater.as_mut()) {
-            deflater.reset();
+        if let Some(deflater) = self.extra.as_mut().and_then(|extra| extra.deflater.take()) {
+            deflate::put_deflater(deflater);
+            self.drop_empty_extra();
         }
         Ok(())
     }
@@ -258,7 +260,8 @@ impl Connection {
     }
 
     /// Keeps the compressor while its window is of use, and gives it back otherwise.
-    fn put_deflater(&mut self, deflater: Box<Deflater>, message_ended: bool) {
+    fn put_deflater(&mut self, mut deflater: Box<Deflater>, message_ended: bool) {
+        deflater.shrink();
         let takeover = self
             .deflate
             .is_some_and(|agreed| agreed.own_context_takeover(self.role));

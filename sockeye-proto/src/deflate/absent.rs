@@ -57,7 +57,7 @@ impl Deflater {
         match *self {}
     }
 
-    pub(crate) fn reset(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         match *self {}
     }
 }

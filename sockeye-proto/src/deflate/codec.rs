@@ -12,12 +12,13 @@ use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush, Statu
 use crate::deflate::DeflaterSettings;
 use crate::error::ProtocolError;
 
-/// Inflates the messages of one direction. Owns about 56 KiB: zlib's window and tables, and the scratch area.
+/// Inflates the messages of one direction. Owns 55 KiB whatever the window: zlib's window and tables, and the scratch
+/// area.
 pub(crate) struct Inflater {
     stream: Inflate,
     scratch: Box<[u8; SCRATCH]>,
-    /// How much of [`TAIL`] the stream has taken for the message that ends.
-    tail_read: usize,
+    /// Whether the message under way has had any payload.
+    begun: bool,
     /// The last step filled the scratch area: the stream may hold more output, even if it has taken all input.
     full: bool,
     /// The stream is corrupt, and the output before that has been handed over.
@@ -41,7 +42,7 @@ impl Inflater {
             // A window of 15 bits inflates what was compressed with any smaller one.
             stream: Inflate::new(false, 15),
             scratch: Box::new([0; SCRATCH]),
-            tail_read: 0,
+            begun: false,
             full: false,
             broken: false,
         }
@@ -51,6 +52,11 @@ impl Inflater {
     ///
     /// What was inflated before an error is handed over first, so that how the input was cut shows nowhere.
     pub(crate) fn inflate(&mut self, input: &[u8]) -> Result<Inflated, ProtocolError> {
+        self.begun |= !input.is_empty();
+        self.advance(input)
+    }
+
+    fn advance(&mut self, input: &[u8]) -> Result<Inflated, ProtocolError> {
         let mut done = Inflated::default();
         while (done.read < input.len() || self.full) && !done.more {
             if self.broken {
@@ -64,7 +70,7 @@ impl Inflater {
             done.written += written;
             match status {
                 // RFC 7692 §7.2.3.4: a block may have BFINAL set; what follows it is a new stream. A compressor that
-                // ends its stream starts the next one with an empty window, and so do we.
+                // ends its stream starts the next one with an empty window, and so do we, also with context takeover.
                 Ok(Status::StreamEnd) => self.stream.reset(false),
                 Ok(Status::Ok | Status::BufError) if read + written > 0 || rest.is_empty() => {}
                 // There is input and room for output: a stream that takes neither is stuck.
@@ -84,20 +90,36 @@ impl Inflater {
         Ok(done)
     }
 
-    /// Inflates what the sender took from the message's end. Call it until there is no `more`; the next message may
-    /// begin then.
+    /// Ends the message. Call it until there is no `more`; the next message may begin then.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError::InvalidDeflate`] if the message does not end where a flush ends one: it was cut short.
     pub(crate) fn finish(&mut self) -> Result<Inflated, ProtocolError> {
+        // RFC 7692 §7.2.3.6: even the empty message has a byte of payload.
+        if !self.begun {
+            return Err(ProtocolError::InvalidDeflate);
+        }
+        if self.full {
+            let rest = self.advance(&[])?;
+            if rest.written > 0 {
+                return Ok(Inflated { more: true, ..rest });
+            }
+        }
         // A message that ended with a final block is complete; a stream that has just begun takes no tail.
-        if self.stream.total_in() == 0 {
-            return Ok(Inflated::default());
+        if self.stream.total_in() > 0 {
+            // RFC 7692 §7.2.2: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload of the message."
+            // They are the rest of an empty block. Another such block changes nothing, if the first has ended; if the
+            // message was cut short, one of them is taken for data, or for nonsense.
+            for empty in [&TAIL[..], &EMPTY_BLOCK] {
+                let done = self.advance(empty)?;
+                if done.written > 0 || done.read < empty.len() {
+                    return Err(ProtocolError::InvalidDeflate);
+                }
+            }
         }
-        // RFC 7692 §7.2.2: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload of the message."
-        let done = self.inflate(&TAIL[self.tail_read..])?;
-        self.tail_read += done.read;
-        if !done.more {
-            self.tail_read = 0;
-        }
-        Ok(done)
+        self.begun = false;
+        Ok(Inflated::default())
     }
 
     /// The first `written` bytes of what the last step inflated.
@@ -109,7 +131,7 @@ impl Inflater {
     /// Forgets all that came before: the next message refers to none of it.
     pub(crate) fn reset(&mut self) {
         self.stream.reset(false);
-        self.tail_read = 0;
+        self.begun = false;
         self.full = false;
         self.broken = false;
     }
@@ -121,8 +143,8 @@ impl fmt::Debug for Inflater {
     }
 }
 
-/// Compresses the messages of one direction. Owns 2^(window bits + 2) + 2^(memory level + 9) bytes of zlib's (256 KiB
-/// with 15 and 8), the scratch area, and its output.
+/// Compresses the messages of one direction. Owns zlib's window, tables and buffers (sizes are in the documentation of
+/// [`DeflateOptions`](crate::deflate::DeflateOptions)), the scratch area, and its output.
 pub(crate) struct Deflater {
     stream: Deflate,
     settings: DeflaterSettings,
@@ -186,12 +208,12 @@ impl Deflater {
         &self.output
     }
 
+    #[cfg(feature = "std")]
     /// Forgets all that came before: the next message refers to none of it.
     pub(crate) fn reset(&mut self) {
         self.stream.reset();
     }
 
-    #[cfg(feature = "std")]
     /// Gives back what a large message made the output grow to.
     pub(crate) fn shrink(&mut self) {
         if self.output.capacity() > RETAINED_OUTPUT {
@@ -211,10 +233,12 @@ impl fmt::Debug for Deflater {
 /// RFC 7692 §7.2.1: what a flushed message ends with, and is sent without.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 
+/// An empty stored block, whole.
+const EMPTY_BLOCK: [u8; 5] = [0x00, 0x00, 0x00, 0xFF, 0xFF];
+
 /// The most that one step inflates or compresses, in bytes.
 const SCRATCH: usize = 8 * 1024;
 
-#[cfg(feature = "std")]
 /// Output capacity that a codec keeps between messages, in bytes.
 const RETAINED_OUTPUT: usize = 64 * 1024;
 

@@ -3,7 +3,7 @@
 #[cfg(feature = "deflate")]
 mod codec;
 #[cfg(feature = "deflate")]
-pub mod negotiation;
+pub(crate) mod negotiation;
 mod options;
 #[cfg(feature = "deflate")]
 mod pool;
@@ -18,7 +18,7 @@ pub(crate) use self::absent::{Deflater, Inflated, Inflater, put_deflater, put_in
 #[cfg(feature = "deflate")]
 pub(crate) use self::codec::{Deflater, Inflated, Inflater};
 #[cfg(feature = "deflate")]
-pub use self::negotiation::DeflateParams;
+pub use self::negotiation::{DeflateDirection, DeflateParams, PERMESSAGE_DEFLATE, accept_response, answer, offers};
 pub use self::options::{DeflateOptions, DeflateOptionsError};
 #[cfg(feature = "deflate")]
 pub(crate) use self::pool::{put_deflater, put_inflater, take_deflater, take_inflater, take_shared_deflater};

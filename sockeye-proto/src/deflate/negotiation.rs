@@ -127,7 +127,7 @@ impl DeflateParams {
 pub fn offers(options: &DeflateOptions) -> String {
     let list: Vec<Extension<'_>> = offer_list(options).iter().map(Parameters::extension).collect();
     let mut value = String::new();
-    extension::write(&list, &mut value);
+    extension::append(&list, &mut value);
     value
 }
 
@@ -191,7 +191,7 @@ pub fn answer(options: &DeflateOptions, offers: &[Extension<'_>]) -> Option<(Def
             .unwrap_or(DeflateOptions::MAX_WINDOW_BITS),
     };
     let mut value = String::new();
-    extension::write(&[answer.extension()], &mut value);
+    extension::append(&[answer.extension()], &mut value);
     Some((params, value))
 }
 

@@ -155,7 +155,7 @@ fn check_upgrade(request: &Request) -> Result<&[u8], RejectionCause> {
         return Err(RejectionCause::ConnectionMissing);
     }
     // A body would have to be read before the frames, and two readers may disagree on its length (RFC 9112 §11.2).
-    if headers.contains("Transfer-Encoding") || headers.values("Content-Length").any(|length| length != b"0") {
+    if headers.contains("Transfer-Encoding") || headers.contains("Content-Length") {
         return Err(RejectionCause::Body);
     }
     // RFC 6455 §4.2.1: "A |Sec-WebSocket-Key| header field with a base64-encoded (see Section 4 of [RFC4648]) value

@@ -1,2 +1,0 @@
-//! conformance
-#![forbid(unsafe_code)]
