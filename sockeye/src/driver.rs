@@ -226,12 +226,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
     }
 
-    /// One read, of as much as is there. Waiting, an empty buffer is given back.
+    /// One read, of as much as is there. Waiting, a buffer with little in it is given back.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         grow(&mut self.input, self.connection.missing());
         let read = pin!(self.io.read_buf(&mut self.input)).poll(cx);
-        if read.is_pending() && self.input.is_empty() {
-            self.input = BytesMut::new();
+        if read.is_pending() && self.input.len() <= READ_SIZE / 4 {
+            self.input = BytesMut::from(&self.input[..]);
         }
         read
     }
