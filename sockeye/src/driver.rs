@@ -104,9 +104,22 @@ impl<T> Driver<T> {
 
     /// Queues a Close, from when the peer has `close_within` to answer.
     pub(crate) fn queue_close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
-        self.queue(|connection, output| connection.close(code, reason, output))?;
-        self.start_deadline();
-        Ok(())
+        let queued = self.queue(|connection, output| connection.close(code, reason, output));
+        if !matches!(queued, Err(Error::Send(_))) {
+            self.start_deadline();
+        }
+        queued
+    }
+
+    /// The same, if no Close has been queued, for one who then waits for the end, which tells of a broken transport.
+    pub(crate) fn begin_close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        if self.state() != CloseState::Open {
+            return Ok(());
+        }
+        match self.queue_close(code, reason) {
+            Err(Error::Io(_)) => Ok(()),
+            queued => queued,
+        }
     }
 
     /// Bytes of output that have not been written to the transport.
