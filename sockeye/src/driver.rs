@@ -104,9 +104,22 @@ impl<T> Driver<T> {
 
     /// Queues a Close, from when the peer has `close_within` to answer.
     pub(crate) fn queue_close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
-        self.queue(|connection, output| connection.close(code, reason, output))?;
-        self.start_deadline();
-        Ok(())
+        let queued = self.queue(|connection, output| connection.close(code, reason, output));
+        if !matches!(queued, Err(Error::Send(_))) {
+            self.start_deadline();
+        }
+        queued
+    }
+
+    /// The same, if no Close has been queued, for one who then waits for the end, which tells of a broken transport.
+    pub(crate) fn begin_close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        if self.state() != CloseState::Open {
+            return Ok(());
+        }
+        match self.queue_close(code, reason) {
+            Err(Error::Io(_)) => Ok(()),
+            queued => queued,
+        }
     }
 
     /// Bytes of output that have not been written to the transport.
@@ -226,12 +239,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
     }
 
-    /// One read, of as much as is there. Waiting, an empty buffer is given back.
+    /// One read, of as much as is there. Waiting, a buffer with little in it is given back.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         grow(&mut self.input, self.connection.missing());
         let read = pin!(self.io.read_buf(&mut self.input)).poll(cx);
-        if read.is_pending() && self.input.is_empty() {
-            self.input = BytesMut::new();
+        if read.is_pending() && self.input.len() <= READ_SIZE / 4 {
+            self.input = BytesMut::from(&self.input[..]);
         }
         read
     }

@@ -274,7 +274,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     ///
     /// [`Error::Send`] for a code that must not be sent or a reason of more than 123 bytes, and nothing happened.
     /// [`Error::Timeout`] when the peer does not finish within the deadline (5 s by default), and
-    /// [`Error::ConnectionLost`] when it ends the transport without a Close; drop the `WebSocket` then.
+    /// [`Error::ConnectionLost`] or [`Error::Io`] when the transport ends without a Close; drop the `WebSocket` then.
     ///
     /// # Cancel safety
     ///
@@ -284,9 +284,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     ///
     /// See [`WebSocket`].
     pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
-        if self.state() == CloseState::Open {
-            self.driver.queue_close(code, reason)?;
-        }
+        self.driver.begin_close(code, reason)?;
         while self.next_event().await?.is_some() {}
         Ok(())
     }
@@ -399,9 +397,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<T> {
     /// Sends a Close with code 1000 and finishes the closing handshake, discarding messages that still arrive.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let driver = &mut self.get_mut().driver;
-        if driver.state() == CloseState::Open {
-            driver.queue_close(CloseCode::NORMAL, "")?;
-        }
+        driver.begin_close(CloseCode::NORMAL, "")?;
         while std::task::ready!(poll_driver(driver, cx))?.is_some() {}
         Poll::Ready(Ok(()))
     }

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 
 use cap::Cap;
+use futures_util::FutureExt;
 use sockeye::{CloseCode, Server, ServerOptions, WebSocket, accept};
-use tokio::io::{AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 #[global_allocator]
 static HEAP: Cap<System> = Cap::new(System, usize::MAX);
@@ -89,7 +90,7 @@ async fn idle_pair() -> (WebSocket<DuplexStream>, DuplexStream) {
         far.write_all(REQUEST).await.unwrap();
         let mut end = [0; 4];
         while end != *b"\r\n\r\n" {
-            let byte = tokio::io::AsyncReadExt::read_u8(&mut far).await.unwrap();
+            let byte = far.read_u8().await.unwrap();
             end = [end[1], end[2], end[3], byte];
         }
     });
@@ -220,7 +221,7 @@ fn m10_after_a_mebibyte() {
         let mut payload = vec![0; HEADER.len() + MIB];
         payload[..HEADER.len()].copy_from_slice(&HEADER);
         // Waits in `recv` once, so that what the first wait takes is in the baseline.
-        assert!(futures_util::FutureExt::now_or_never(ws.recv()).is_none());
+        assert!(ws.recv().now_or_never().is_none());
         let before = HEAP.allocated();
         let peer = std::thread::spawn(move || {
             tcp.write_all(&payload).unwrap();
@@ -232,12 +233,39 @@ fn m10_after_a_mebibyte() {
         let message = ws.recv().await.unwrap().unwrap();
         ws.send(message).await.unwrap();
         let tcp = peer.join().unwrap();
-        assert!(futures_util::FutureExt::now_or_never(ws.recv()).is_none());
+        assert!(ws.recv().now_or_never().is_none());
         // The peer's buffer is gone as well, so what is left can only be less than before.
         let after = HEAP.allocated();
         let kept = (after + HEADER.len() + MIB).saturating_sub(before);
         assert!(kept <= 4 * KIB, "{kept} bytes");
         drop(tcp);
         let _ = ws.close(CloseCode::NORMAL, "").await;
+    });
+}
+
+/// Output of which some always waits, because the peer reads as fast as it is written: what has left does not pile up.
+#[test]
+fn m8_output_that_never_comes_to_an_end() {
+    let _turn = turn();
+    runtime().block_on(async {
+        let (mut ws, mut far) = idle_pair().await;
+        let message = vec![7; KIB];
+        let mut read = vec![0; KIB + 4];
+        // A send that is dropped leaves its message to be written by those that follow.
+        assert!(ws.send(vec![7; 32 * KIB]).now_or_never().is_none());
+        let before = HEAP.allocated();
+        for _ in 0..5000 {
+            assert!(ws.send(message.clone()).now_or_never().is_none());
+            // The rest of it goes out as the peer reads, and what was queued first keeps it from ever being all.
+            let reading = far.read_exact(&mut read);
+            tokio::select! {
+                biased;
+                flushed = ws.flush() => panic!("{flushed:?}"),
+                result = reading => { result.unwrap(); }
+            }
+        }
+        let peak = HEAP.max_allocated() - before;
+        assert!(peak <= 128 * KIB, "{peak} bytes");
+        assert!(ws.buffered_amount() <= 33 * KIB);
     });
 }

@@ -1,14 +1,16 @@
 //! R3, L1, L3: every wait has an end, also when the peer stops reading or never stops sending.
 
-use std::io::Read;
+use std::io::{self, Read};
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use sockeye::{Client, CloseCode, CloseState, Error, SendError, Server, ServerOptions, Timeout, accept};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
-use crate::common::{CLOSE, Hesitant, Raw, TEXT, masked, options, pair, unmasked};
+use crate::common::{CLOSE, Hesitant, REQUEST, Raw, TEXT, masked, options, pair, unmasked};
 
 #[tokio::test(start_paused = true)]
 async fn l1_the_peer_never_answers_close() {
@@ -81,7 +83,7 @@ async fn l1_the_peer_goes_on_sending_after_a_violation() {
 fn flood(address: std::net::SocketAddr, bytes: &[u8]) {
     use std::io::Write;
     let mut tcp = std::net::TcpStream::connect(address).unwrap();
-    tcp.write_all(crate::common::REQUEST).unwrap();
+    tcp.write_all(REQUEST).unwrap();
     while tcp.write_all(bytes).is_ok() {}
 }
 
@@ -97,7 +99,7 @@ async fn l1_dropping_frees_the_descriptor() {
     let peer = std::thread::spawn(move || {
         use std::io::Write;
         let mut tcp = std::net::TcpStream::connect(address).unwrap();
-        tcp.write_all(crate::common::REQUEST).unwrap();
+        tcp.write_all(REQUEST).unwrap();
         let mut all = Vec::new();
         // Never answers, and reads to the end.
         tcp.read_to_end(&mut all).unwrap();
@@ -213,4 +215,71 @@ async fn r3_what_came_before_a_write_error_is_received() {
     assert_eq!(ws.recv().await.unwrap(), Some("before".into()));
     assert_eq!(ws.recv().await.unwrap(), None);
     assert_eq!(ws.close_received(), Some(CloseCode::new(4002)));
+}
+
+/// A transport on which there is always something to read, and which never yields: first a request, then the same bytes
+/// again and again.
+#[derive(Debug)]
+struct Endless {
+    request: &'static [u8],
+    then: Vec<u8>,
+}
+
+impl AsyncRead for Endless {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.request.is_empty() {
+            // A read has room for more than this.
+            let then = &self.then[..self.then.len().min(buffer.remaining())];
+            buffer.put_slice(then);
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.request).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Endless {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+async fn endless(then: Vec<u8>) -> sockeye::WebSocket<Endless> {
+    let options = ServerOptions::builder()
+        .close_timeout(Duration::from_millis(50))
+        .build()
+        .unwrap();
+    let io = Endless { request: REQUEST, then };
+    accept(io, &options).await.unwrap()
+}
+
+/// The timer alone does not end these: the task that asks it is never idle.
+#[tokio::test]
+async fn l1_messages_that_never_pause_do_not_put_off_the_deadline() {
+    let mut ws = endless(masked(TEXT, &[b'x'; 58])).await;
+    assert_eq!(ws.recv().await.unwrap().unwrap().len(), 58);
+    let closed = ws.close(CloseCode::NORMAL, "").await;
+    assert!(matches!(closed, Err(Error::Timeout(Timeout::Close))), "{closed:?}");
+    assert_eq!(ws.recv().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn l1_what_never_pauses_behind_a_violation_does_not_put_off_the_deadline() {
+    let mut ws = endless(vec![0xff; 64]).await;
+    assert!(matches!(ws.recv().await, Err(Error::Protocol(_))));
+    assert_eq!(ws.recv().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn l1_what_never_pauses_behind_a_close_does_not_put_off_the_deadline() {
+    let mut ws = endless(masked(CLOSE, &1000_u16.to_be_bytes())).await;
+    assert_eq!(ws.recv().await.unwrap(), None);
+    assert_eq!(ws.close_received(), Some(CloseCode::NORMAL));
 }

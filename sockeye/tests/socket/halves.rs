@@ -1,16 +1,18 @@
 //! R2: halves polled by different tasks miss no wakeup, and neither waits for what the other waits for.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye::{CloseCode, Error, Event, Message, SendError, Timeout};
 use tokio::io::AsyncReadExt;
+use tokio::sync::Barrier;
 use tokio::time::Instant;
 
 use crate::common::{CLOSE, Raw, TEXT, masked, options, pair};
 
 /// One end of a conversation in which both send all the time.
-async fn flood<T>(ws: sockeye::WebSocket<T>, messages: usize, size: usize, pings: bool) -> usize
+async fn flood<T>(ws: sockeye::WebSocket<T>, messages: usize, size: usize, pings: bool, done: Arc<Barrier>) -> usize
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -45,6 +47,18 @@ where
         }
     }
     let sender = sending.await.unwrap();
+    // The other end may still wait for a pong.
+    let mut done = pin!(done.wait());
+    loop {
+        tokio::select! {
+            _ = &mut done => break,
+            event = receiver.next_event() => {
+                if !matches!(event.unwrap(), Some(Event::Ping(_) | Event::Pong(_))) {
+                    break;
+                }
+            }
+        }
+    }
     assert!(matches!(
         sender.close(CloseCode::NORMAL, "").await,
         Ok(()) | Err(Error::Send(SendError::Closed))
@@ -56,24 +70,27 @@ where
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r2_big_messages_both_ways_over_a_small_pipe() {
     let (near, far) = pair(512).await;
-    let far = tokio::spawn(flood(far, 3, 300_000, false));
-    flood(near, 3, 300_000, false).await;
+    let done = Arc::new(Barrier::new(2));
+    let far = tokio::spawn(flood(far, 3, 300_000, false, done.clone()));
+    flood(near, 3, 300_000, false, done).await;
     far.await.unwrap();
 }
 
 #[tokio::test]
 async fn r2_big_messages_both_ways_on_one_thread() {
     let (near, far) = pair(4096).await;
-    let far = tokio::spawn(flood(far, 3, 1 << 20, false));
-    flood(near, 3, 1 << 20, false).await;
+    let done = Arc::new(Barrier::new(2));
+    let far = tokio::spawn(flood(far, 3, 1 << 20, false, done.clone()));
+    flood(near, 3, 1 << 20, false, done).await;
     far.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r2_small_messages_and_pings_both_ways() {
     let (near, far) = pair(256).await;
-    let far = tokio::spawn(flood(far, 5_000, 16, true));
-    assert!(flood(near, 5_000, 16, true).await > 0);
+    let done = Arc::new(Barrier::new(2));
+    let far = tokio::spawn(flood(far, 5_000, 16, true, done.clone()));
+    assert!(flood(near, 5_000, 16, true, done).await > 0);
     far.await.unwrap();
 }
 
@@ -86,8 +103,9 @@ async fn r2_messages_and_pings_both_ways_over_tcp() {
     let (near, far) = tokio::join!(client.connect(&url), async {
         server.accept().await.unwrap().accept().await
     });
-    let far = tokio::spawn(flood(far.unwrap(), 3_000, 2_000, true));
-    flood(near.unwrap(), 3_000, 2_000, true).await;
+    let done = Arc::new(Barrier::new(2));
+    let far = tokio::spawn(flood(far.unwrap(), 3_000, 2_000, true, done.clone()));
+    flood(near.unwrap(), 3_000, 2_000, true, done).await;
     far.await.unwrap();
 }
 

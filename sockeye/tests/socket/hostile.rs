@@ -2,8 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use sockeye::{CloseCode, Error, ProtocolError, Server, ServerOptions, accept};
+use tokio::io::AsyncWriteExt;
 
 use crate::common::{BINARY, CLOSE, PING, PONG, REQUEST, Raw, TEXT, masked, options, unmasked};
 
@@ -193,4 +195,37 @@ async fn a_reset_is_1006_once() {
     assert!(matches!(error, Error::Io(_)), "{error:?}");
     assert_eq!(error.close_code(), Some(CloseCode::ABNORMAL));
     assert_eq!(ws.recv().await.unwrap(), None);
+}
+
+/// M7: reading pauses for a peer that pings and does not read, and goes on when it does.
+#[tokio::test(start_paused = true)]
+async fn m7_reading_goes_on_when_the_pongs_are_read() {
+    let (near, far) = tokio::io::duplex(1024);
+    let (_, server) = options(false);
+    let (ws, peer) = tokio::join!(accept(near, &server), Raw::client(far, b""));
+    let mut ws = ws.unwrap();
+    let serving = tokio::spawn(async move { ws.recv().await.unwrap() });
+    let (reader, mut writer) = tokio::io::split(peer.io);
+    let mut frames = masked(PING, &[b'p'; 125]).repeat(5000);
+    frames.extend(masked(PING, b"the last"));
+    frames.extend(masked(TEXT, b"at last"));
+    let writing = tokio::spawn(async move { writer.write_all(&frames).await.map(|()| writer) });
+    // The clock moves when nobody can do anything any more.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!writing.is_finished());
+    let mut peer = Raw {
+        io: tokio::io::join(reader, tokio::io::sink()),
+    };
+    let mut pongs = 0;
+    while let Some((first, payload)) = peer.frame().await {
+        assert_eq!(first, PONG);
+        pongs += 1;
+        if payload == b"the last" {
+            break;
+        }
+    }
+    // Those that could not be answered in time were passed over.
+    assert!(pongs < 5000, "{pongs}");
+    drop(writing.await.unwrap().unwrap());
+    assert_eq!(serving.await.unwrap(), Some("at last".into()));
 }
