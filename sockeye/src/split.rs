@@ -143,6 +143,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sender<T> {
             .await
     }
 
+    /// Sends one fragment of a message whose length is not known yet; the one with `fin` ends it. Tasks that share a
+    /// sender must not send another message in between.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send_fragment`](crate::WebSocket::send_fragment).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`WebSocket::send`](crate::WebSocket::send).
+    pub async fn send_fragment<'a>(&self, payload: impl Into<Payload<'a>>, fin: bool) -> Result<(), Error> {
+        let payload = payload.into();
+        self.send_by(|connection, output| connection.send_fragment(payload, fin, Compress::Auto, output))
+            .await
+    }
+
     /// Sends a message that was encoded once for many connections.
     ///
     /// # Errors
@@ -168,6 +184,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sender<T> {
     /// As [`WebSocket::send`](crate::WebSocket::send).
     pub async fn ping(&self, payload: &[u8]) -> Result<(), Error> {
         self.send_by(|connection, output| connection.ping(payload, output))
+            .await
+    }
+
+    /// Sends a pong that nobody asked for, at most 125 bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::pong`](crate::WebSocket::pong).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`WebSocket::send`](crate::WebSocket::send).
+    pub async fn pong(&self, payload: &[u8]) -> Result<(), Error> {
+        self.send_by(|connection, output| connection.pong(payload, output))
             .await
     }
 
