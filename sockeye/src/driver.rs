@@ -3,7 +3,8 @@
 //! All state is in the struct, none in a future, so that any call may be dropped at any point and loses nothing.
 
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,23 +13,22 @@ use sockeye_proto::close::{CloseCode, CloseState};
 use sockeye_proto::connection::{Connection, Event, Role};
 use sockeye_proto::error::SendError;
 use sockeye_proto::keepalive::Timeout;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::error::Error;
+use crate::outlet::{Inner, Outlet};
+use crate::pool::{self, READ_SIZE};
 
 pub(crate) struct Driver<T> {
-    io: T,
+    outlet: Arc<Outlet<T>>,
     connection: Connection,
     /// Received and not yet consumed; without storage while there is nothing.
     input: BytesMut,
-    /// Encoded, of which `written` bytes have gone out.
-    output: Vec<u8>,
-    written: usize,
+    /// Pongs and a Close, on their way to the output.
+    replies: Vec<u8>,
     /// Pings received since the transport last took output.
     unanswered: usize,
-    /// Why the transport takes nothing any more.
-    broken: Option<io::ErrorKind>,
     close_within: Duration,
     /// Runs from when a Close was sent, or the connection failed.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -59,13 +59,11 @@ pub(crate) struct Wakers<'a, 'b, 'c> {
 impl<T> Driver<T> {
     pub(crate) fn new(io: T, connection: Connection, input: BytesMut, close_within: Duration) -> Self {
         Self {
-            io,
+            outlet: Outlet::new(io),
             connection,
             input,
-            output: Vec::new(),
-            written: 0,
+            replies: Vec::new(),
             unanswered: 0,
-            broken: None,
             close_within,
             deadline: None,
             ending: Ending::Not,
@@ -84,8 +82,9 @@ impl<T> Driver<T> {
         }
     }
 
-    pub(crate) fn io(&self) -> &T {
-        &self.io
+    /// The transport, behind its lock.
+    pub(crate) fn outlet(&self) -> MutexGuard<'_, Inner<T>> {
+        self.outlet.lock()
     }
 
     /// Encodes something into the output: the part of a send that is done at once or not at all.
@@ -96,10 +95,13 @@ impl<T> Driver<T> {
         if !matches!(self.ending, Ending::Not) {
             return Err(SendError::Closed.into());
         }
-        if let Some(kind) = self.broken {
-            return Err(Error::Io(kind.into()));
+        let mut outlet = self.outlet.lock();
+        if let Some(error) = outlet.broken() {
+            return Err(Error::Io(error));
         }
-        Ok(encode(&mut self.connection, &mut self.output)?)
+        // In the order in which they came to be: nothing follows a Close, a pong neither.
+        outlet.output().append(&mut self.replies);
+        Ok(encode(&mut self.connection, outlet.output())?)
     }
 
     /// Queues a Close, from when the peer has `close_within` to answer.
@@ -124,7 +126,7 @@ impl<T> Driver<T> {
 
     /// Bytes of output that have not been written to the transport.
     pub(crate) fn unwritten(&self) -> usize {
-        self.output.len() - self.written
+        self.replies.len() + self.outlet.lock().unwritten()
     }
 
     fn start_deadline(&mut self) {
@@ -145,7 +147,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if !matches!(self.ending, Ending::Not) {
                 return self.poll_end(cx).map(|outcome| outcome.map(|()| None));
             }
-            match self.connection.receive_bytes(&mut self.input, &mut self.output) {
+            match self.connection.receive_bytes(&mut self.input, &mut self.replies) {
                 Ok(Some(event)) => {
                     match event {
                         Event::Close(_) => self.end_with(Ok(())),
@@ -184,23 +186,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// Writes all output to the transport and flushes that. An error is final.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if let Some(kind) = self.broken {
-            return Poll::Ready(Err(Error::Io(kind.into())));
+        loop {
+            let mut outlet = self.outlet.lock();
+            // Where output is stuck the replies wait here, so that the connection knows of it and keeps back its pongs.
+            if outlet.unwritten() <= REPLIES_BEHIND {
+                outlet.output().append(&mut self.replies);
+                self.replies.shrink_to(RETAINED_REPLIES);
+            }
+            let flushed = outlet.poll_flush(cx);
+            if outlet.take_progress() {
+                self.unanswered = 0;
+            }
+            ready!(flushed)?;
+            drop(outlet);
+            self.connection.resume_output(&mut self.replies);
+            if self.replies.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
         }
-        let flushed = self.poll_output(cx);
-        // Where output never comes to an end, what has left it must not pile up.
-        if flushed.is_pending() && self.written >= self.output.len() / 2 {
-            self.output.drain(..self.written);
-            self.written = 0;
-        }
-        let flushed = ready!(flushed);
-        if let Err(error) = &flushed {
-            // A frame may have left in part, so nothing can follow; what was received can still be read.
-            self.broken = Some(error.kind());
-            self.output = Vec::new();
-            self.written = 0;
-        }
-        Poll::Ready(flushed.map_err(Error::Io))
     }
 
     /// The same for one who sends, and waits no longer than the connection lasts.
@@ -215,36 +218,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         flushed
     }
 
-    fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            while self.written < self.output.len() {
-                let unwritten = &self.output[self.written..];
-                match ready!(Pin::new(&mut self.io).poll_write(cx, unwritten))? {
-                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    written => {
-                        self.written += written;
-                        self.unanswered = 0;
-                    }
-                }
-            }
-            self.output.clear();
-            self.written = 0;
-            if self.output.capacity() > RETAINED_OUTPUT {
-                self.output = Vec::new();
-            }
-            self.connection.resume_output(&mut self.output);
-            if self.output.is_empty() {
-                return Pin::new(&mut self.io).poll_flush(cx);
-            }
-        }
-    }
-
     /// One read, of as much as is there. Waiting, a buffer with little in it is given back.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.capacity() == 0 {
+            self.input = pool::take_input();
+        }
         grow(&mut self.input, self.connection.missing());
-        let read = pin!(self.io.read_buf(&mut self.input)).poll(cx);
-        if read.is_pending() && self.input.len() <= READ_SIZE / 4 {
-            self.input = BytesMut::from(&self.input[..]);
+        let read = self.outlet.lock().poll_read(cx, &mut self.input);
+        if read.is_pending() && self.input.len() <= KEPT_INPUT {
+            let kept = BytesMut::from(&self.input[..]);
+            pool::put_input(std::mem::replace(&mut self.input, kept));
         }
         read
     }
@@ -280,7 +263,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             // the server to close the connection". After a failure both are the one that closes.
             let failed = matches!(self.ending, Ending::Shutdown(Err(_)));
             if failed || self.connection.role() == Role::Server {
-                if ready!(Pin::new(&mut self.io).poll_shutdown(cx.write)).is_err() {
+                if ready!(self.outlet.lock().poll_shutdown(cx.write)).is_err() {
                     return Poll::Ready(());
                 }
                 // What was received and not read would make the system reset the connection, and the Close with it.
@@ -303,6 +286,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
         }
         Poll::Ready(())
+    }
+}
+
+impl<T: AsyncWrite + Unpin + Send + 'static> Driver<T> {
+    /// Whether the output can be left until the running task yields: while input is left to be parsed, more of it is
+    /// likely to follow.
+    pub(crate) fn cork(&self) -> bool {
+        !self.input.is_empty() && matches!(self.ending, Ending::Not) && self.outlet.cork()
     }
 }
 
@@ -329,14 +320,17 @@ fn grow(input: &mut BytesMut, missing: u64) {
     input.reserve(size - length);
 }
 
-/// The room for a read, in bytes.
-const READ_SIZE: usize = 16 * 1024;
+/// What is kept of the start of a frame in a buffer of its own size, in bytes; more stays where it is.
+const KEPT_INPUT: usize = 4 * 1024;
+
+/// Output that stands unwritten, in bytes, behind which replies still queue up.
+const REPLIES_BEHIND: usize = 1024;
+
+/// Capacity for replies that is kept, in bytes.
+const RETAINED_REPLIES: usize = 256;
 
 /// Pings received while the transport took nothing, from which on no more is received: the peer asks and does not read.
 ///
 /// Output alone is no reason to stop: two ends that both send much would wait for each other for ever. Nor can two that
 /// both ping: the one that reads lets the other write, and then it reads again.
 const UNANSWERED_PINGS: usize = 1024;
-
-/// Output capacity that is kept between messages, in bytes.
-const RETAINED_OUTPUT: usize = 4 * 1024;

@@ -116,10 +116,9 @@ impl<T> WebSocket<T> {
         self.driver.unwritten()
     }
 
-    /// The transport, to look at: its addresses, its TLS session.
-    #[must_use]
-    pub fn get_ref(&self) -> &T {
-        self.driver.io()
+    /// Looks at the transport: its addresses, its TLS session. Nothing is written meanwhile, so look briefly.
+    pub fn with_transport<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&self.driver.outlet().io)
     }
 }
 
@@ -158,6 +157,87 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
         poll_fn(|cx| poll_driver(&mut self.driver, cx)).await
     }
 
+    /// Writes what was queued by calls whose futures were dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the transport failed, [`Error::ConnectionLost`] and [`Error::Timeout`] when the connection, or
+    /// its close deadline, ended before the transport took everything.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.driver.poll_send(cx)).await
+    }
+
+    /// Closes the connection: sends a Close, waits for the peer's, and ends the transport. What still arrives before the
+    /// peer's Close is discarded. With [`CloseCode::NO_STATUS`] the Close has no body.
+    ///
+    /// If a Close was sent before, this waits for the rest of the closing handshake; if the connection is over, it does
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Send`] for a code that must not be sent or a reason of more than 123 bytes, and nothing happened.
+    /// [`Error::Timeout`] when the peer does not finish within the deadline (5 s by default), and
+    /// [`Error::ConnectionLost`] or [`Error::Io`] when the transport ends without a Close; drop the `WebSocket` then.
+    ///
+    /// # Cancel safety
+    ///
+    /// The Close is queued when the future is first polled; call `close` or `recv` again to go on waiting.
+    ///
+    /// # Examples
+    ///
+    /// See [`WebSocket`].
+    pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        self.driver.begin_close(code, reason)?;
+        while self.next_event().await?.is_some() {}
+        Ok(())
+    }
+
+    /// Two halves for two tasks, which run at the same time: neither waits for what the other waits for.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let (near, far) = tokio::io::duplex(1024);
+    /// # let server = tokio::spawn(async move {
+    /// #     let mut ws = sockeye::accept(far, &sockeye::ServerOptions::default()).await.unwrap();
+    /// #     while let Some(message) = ws.recv().await.unwrap() { ws.send(message).await.unwrap(); }
+    /// # });
+    /// # let ws = sockeye::Client::builder().build()?.connect_over(near, "ws://localhost/").await?;
+    /// let (sender, mut receiver) = ws.split();
+    /// let sending = tokio::spawn(async move {
+    ///     for n in 0..3 {
+    ///         sender.send(format!("message {n}")).await?;
+    ///     }
+    ///     sender.close(sockeye::CloseCode::NORMAL, "").await
+    /// });
+    /// let mut count = 0;
+    /// while let Some(message) = receiver.recv().await? {
+    ///     assert_eq!(message.as_text(), Some(format!("message {count}").as_str()));
+    ///     count += 1;
+    /// }
+    /// assert_eq!(count, 3);
+    /// sending.await??;
+    /// # server.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn split(self) -> (Sender<T>, Receiver<T>) {
+        split::split(self.driver)
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        poll_message(|| poll_driver(&mut self.driver, cx))
+    }
+}
+
+/// Sending. The transport is one that another task of the runtime can write to: what is sent must leave also if the sender
+/// yields and does not come back.
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
     /// Sends a message, and waits until the transport has taken it.
     ///
     /// # Errors
@@ -250,89 +330,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
             .await
     }
 
-    /// Writes what was queued by calls whose futures were dropped.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`] when the transport failed, [`Error::ConnectionLost`] and [`Error::Timeout`] when the connection, or
-    /// its close deadline, ended before the transport took everything.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe.
-    pub async fn flush(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.driver.poll_send(cx)).await
-    }
-
-    /// Closes the connection: sends a Close, waits for the peer's, and ends the transport. What still arrives before the
-    /// peer's Close is discarded. With [`CloseCode::NO_STATUS`] the Close has no body.
-    ///
-    /// If a Close was sent before, this waits for the rest of the closing handshake; if the connection is over, it does
-    /// nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Send`] for a code that must not be sent or a reason of more than 123 bytes, and nothing happened.
-    /// [`Error::Timeout`] when the peer does not finish within the deadline (5 s by default), and
-    /// [`Error::ConnectionLost`] or [`Error::Io`] when the transport ends without a Close; drop the `WebSocket` then.
-    ///
-    /// # Cancel safety
-    ///
-    /// The Close is queued when the future is first polled; call `close` or `recv` again to go on waiting.
-    ///
-    /// # Examples
-    ///
-    /// See [`WebSocket`].
-    pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
-        self.driver.begin_close(code, reason)?;
-        while self.next_event().await?.is_some() {}
-        Ok(())
-    }
-
-    /// Two halves for two tasks, which run at the same time: neither waits for what the other waits for.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    /// # let (near, far) = tokio::io::duplex(1024);
-    /// # let server = tokio::spawn(async move {
-    /// #     let mut ws = sockeye::accept(far, &sockeye::ServerOptions::default()).await.unwrap();
-    /// #     while let Some(message) = ws.recv().await.unwrap() { ws.send(message).await.unwrap(); }
-    /// # });
-    /// # let ws = sockeye::Client::builder().build()?.connect_over(near, "ws://localhost/").await?;
-    /// let (sender, mut receiver) = ws.split();
-    /// let sending = tokio::spawn(async move {
-    ///     for n in 0..3 {
-    ///         sender.send(format!("message {n}")).await?;
-    ///     }
-    ///     sender.close(sockeye::CloseCode::NORMAL, "").await
-    /// });
-    /// let mut count = 0;
-    /// while let Some(message) = receiver.recv().await? {
-    ///     assert_eq!(message.as_text(), Some(format!("message {count}").as_str()));
-    ///     count += 1;
-    /// }
-    /// assert_eq!(count, 3);
-    /// sending.await??;
-    /// # server.await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn split(self) -> (Sender<T>, Receiver<T>) {
-        split::split(self.driver)
-    }
-
     async fn send_by(
         &mut self,
         encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
     ) -> Result<(), Error> {
         self.driver.queue(encode)?;
+        if self.driver.cork() {
+            return Ok(());
+        }
         self.flush().await
-    }
-
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        poll_message(|| poll_driver(&mut self.driver, cx))
     }
 }
 

@@ -406,4 +406,4 @@ impl Connection {
 
 /// How much output may stand unsent, in bytes, before pongs wait: the answers to pings that arrive faster than their
 /// pongs leave take no more memory than this.
-const PONG_BACKLOG: usize = 16 * 1024;
+const PONG_BACKLOG: usize = 8 * 1024;

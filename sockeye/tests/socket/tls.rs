@@ -66,7 +66,7 @@ async fn meet(config: Arc<rustls::ServerConfig>, client: ClientBuilder) -> Resul
             return Err(error);
         }
     };
-    assert!(ws.get_ref().is_secure());
+    assert!(ws.with_transport(sockeye::transport::Stream::is_secure));
     ws.send("hello").await.unwrap();
     assert_eq!(ws.recv().await.unwrap(), Some("hello".into()));
     ws.close(CloseCode::NORMAL, "").await.unwrap();

@@ -1,0 +1,261 @@
+//! A transport and the output on its way to it, behind one lock, so that not only the task that sends can write.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker, ready};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+use crate::flusher::{self, Flush};
+use crate::pool;
+
+/// A transport behind a lock that is held for the length of one poll.
+pub(crate) struct Outlet<T> {
+    inner: Mutex<Inner<T>>,
+}
+
+/// What the lock guards.
+pub(crate) struct Inner<T> {
+    pub(crate) io: T,
+    /// Encoded, of which `written` bytes have gone out; without storage while there is nothing.
+    pub(crate) output: Vec<u8>,
+    written: usize,
+    /// Whether the transport has taken anything since this was last asked.
+    progress: bool,
+    /// Whether the transport has taken anything since it was last flushed.
+    unflushed: bool,
+    /// Why the transport takes nothing any more.
+    broken: Option<io::ErrorKind>,
+    /// Whether a flusher has been told to come by.
+    registered: bool,
+    /// Whether a task waits for room to write, in the sender's absence.
+    relieved: bool,
+    /// Who waits for room to write; made when somebody first has to.
+    waiting: Option<Arc<Waiting>>,
+}
+
+impl<T> Outlet<T> {
+    pub(crate) fn new(io: T) -> Arc<Self> {
+        Arc::new(Self {
+            inner: Mutex::new(Inner {
+                io,
+                output: Vec::new(),
+                written: 0,
+                progress: false,
+                unflushed: false,
+                broken: None,
+                registered: false,
+                relieved: false,
+                waiting: None,
+            }),
+        })
+    }
+
+    /// The lock is never held across anything that can panic and leave what it guards in between.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner<T>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: AsyncWrite + Unpin + Send + 'static> Outlet<T> {
+    /// Lets the output be until the running task yields, at the latest; where there is no runtime to see to it, or there is
+    /// much output, answers false: it is to be flushed now.
+    pub(crate) fn cork(self: &Arc<Self>) -> bool {
+        let mut inner = self.lock();
+        if inner.unwritten() > CORKED || inner.broken.is_some() {
+            return false;
+        }
+        if inner.registered {
+            return true;
+        }
+        inner.registered = true;
+        drop(inner);
+        if flusher::register(self.clone()).is_ok() {
+            return true;
+        }
+        self.lock().registered = false;
+        false
+    }
+}
+
+impl<T> Inner<T> {
+    /// Bytes of output that have not been written to the transport.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.output.len() - self.written
+    }
+
+    /// An error that the transport had; it is final.
+    pub(crate) fn broken(&self) -> Option<io::Error> {
+        self.broken.map(io::Error::from)
+    }
+
+    /// Whether the transport has taken anything since the last call.
+    pub(crate) fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.progress)
+    }
+
+    /// The output, to append to.
+    pub(crate) fn output(&mut self) -> &mut Vec<u8> {
+        if self.output.capacity() == 0 {
+            self.output = pool::take_output();
+        }
+        &mut self.output
+    }
+
+    fn clear(&mut self) {
+        self.written = 0;
+        pool::put_output(std::mem::take(&mut self.output));
+    }
+}
+
+impl<T: AsyncRead + Unpin> Inner<T> {
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<io::Result<usize>> {
+        pin!(self.io.read_buf(input)).poll(cx)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Inner<T> {
+    /// Writes all output to the transport and flushes that. An error is final.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(error) = self.broken() {
+            return Poll::Ready(Err(error));
+        }
+        // Nearly always there is room. Only if not does anybody wait, and then both who may.
+        let mut flushed = self.poll_write(&mut Context::from_waker(Waker::noop()));
+        if flushed.is_pending() {
+            let waiting = self.waiting.get_or_insert_default().clone();
+            waiting.set(Waiting::task, cx.waker());
+            flushed = self.poll_write(&mut Context::from_waker(&Waker::from(waiting)));
+        }
+        self.flushed(flushed)
+    }
+
+    fn flushed(&mut self, flushed: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        // Where output never comes to an end, what has left it must not pile up.
+        if flushed.is_pending() && self.written >= self.output.len() / 2 {
+            self.output.drain(..self.written);
+            self.written = 0;
+        }
+        let flushed = ready!(flushed);
+        if let Err(error) = &flushed {
+            // A frame may have left in part, so nothing can follow; what was received can still be read.
+            self.broken = Some(error.kind());
+            self.clear();
+        }
+        Poll::Ready(flushed)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.output.len() {
+            let unwritten = &self.output[self.written..];
+            match ready!(Pin::new(&mut self.io).poll_write(cx, unwritten))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.written += written,
+            }
+            self.progress = true;
+            self.unflushed = true;
+        }
+        if self.written > 0 {
+            self.clear();
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl<T: AsyncWrite + Unpin + Send + 'static> Flush for Outlet<T> {
+    fn flush_soon(self: Arc<Self>) {
+        let mut inner = self.lock();
+        inner.registered = false;
+        if (inner.unwritten() == 0 && !inner.unflushed) || inner.broken.is_some() || inner.relieved {
+            return;
+        }
+        let flushed = inner.poll_write(&mut Context::from_waker(Waker::noop()));
+        if inner.flushed(flushed).is_ready() {
+            if let Some(waiting) = &inner.waiting {
+                waiting.wake_by_ref();
+            }
+            return;
+        }
+        // The peer does not read. Whoever sends or receives next goes on with it, and if nobody does, this task.
+        let waiting = inner.waiting.get_or_insert_default().clone();
+        inner.relieved = true;
+        let outlet = Arc::downgrade(&self);
+        drop(inner);
+        tokio::spawn(std::future::poll_fn(move |cx| {
+            waiting.set(Waiting::flusher, cx.waker());
+            let Some(outlet) = outlet.upgrade() else {
+                return Poll::Ready(());
+            };
+            let mut inner = outlet.lock();
+            let flushed = inner.poll_write(&mut Context::from_waker(&Waker::from(waiting.clone())));
+            let flushed = inner.flushed(flushed);
+            if flushed.is_ready() {
+                inner.relieved = false;
+                waiting.wake_by_ref();
+            }
+            flushed.map(|_| ())
+        }));
+    }
+}
+
+/// The connection is gone: so that the task that writes for it, if there is one, ends too.
+impl<T> Drop for Inner<T> {
+    fn drop(&mut self) {
+        if let Some(waiting) = &self.waiting {
+            waiting.wake_by_ref();
+        }
+    }
+}
+
+/// The tasks that wait for room to write: the one that polled last, and the one that writes in its absence.
+#[derive(Default)]
+struct Waiting {
+    task: Mutex<Option<Waker>>,
+    flusher: Mutex<Option<Waker>>,
+}
+
+impl Waiting {
+    fn task(&self) -> &Mutex<Option<Waker>> {
+        &self.task
+    }
+
+    fn flusher(&self) -> &Mutex<Option<Waker>> {
+        &self.flusher
+    }
+
+    fn set(&self, place: fn(&Self) -> &Mutex<Option<Waker>>, waker: &Waker) {
+        let mut place = place(self).lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *place {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+}
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        for place in [&self.task, &self.flusher] {
+            let waker = place.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// How much output waits for the task to yield, in bytes; more is written at once.
+const CORKED: usize = 64 * 1024;

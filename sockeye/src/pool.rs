@@ -1,0 +1,67 @@
+//! Buffers that connections borrow from their thread while they have something to read or to write.
+//!
+//! A connection that waits holds none, however many there are; one that works finds memory that is still in the cache.
+
+use std::cell::RefCell;
+
+use bytes::BytesMut;
+
+/// Room to read into. A thread keeps one or two of them, since a connection gives its own back before the next one's
+/// turn.
+pub(crate) const READ_SIZE: usize = 16 * 1024;
+
+/// A buffer with room for [`READ_SIZE`] bytes.
+pub(crate) fn take_input() -> BytesMut {
+    with(|pool| pool.inputs.pop())
+        .flatten()
+        .unwrap_or_else(|| BytesMut::with_capacity(READ_SIZE))
+}
+
+/// Gives back a buffer, whatever is in it.
+pub(crate) fn put_input(mut input: BytesMut) {
+    input.clear();
+    // What it held may live on in messages: then it is theirs. And one that has grown is let go of.
+    if input.try_reclaim(READ_SIZE) && input.capacity() < 2 * READ_SIZE {
+        with(|pool| {
+            if pool.inputs.len() < KEPT {
+                pool.inputs.push(input);
+            }
+        });
+    }
+}
+
+/// An empty buffer to encode into, perhaps with room.
+pub(crate) fn take_output() -> Vec<u8> {
+    with(|pool| pool.outputs.pop()).flatten().unwrap_or_default()
+}
+
+/// Gives back a buffer whose bytes have been written.
+pub(crate) fn put_output(mut output: Vec<u8>) {
+    output.clear();
+    with(|pool| {
+        if pool.outputs.len() < KEPT && output.capacity() <= LARGEST_OUTPUT {
+            pool.outputs.push(output);
+        }
+    });
+}
+
+#[derive(Default)]
+struct Pool {
+    inputs: Vec<BytesMut>,
+    outputs: Vec<Vec<u8>>,
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> = RefCell::default();
+}
+
+/// `None` while the thread ends and its pool is gone.
+fn with<T>(work: impl FnOnce(&mut Pool) -> T) -> Option<T> {
+    POOL.try_with(|pool| work(&mut pool.borrow_mut())).ok()
+}
+
+/// How many buffers of each kind a thread keeps: at most 128 KiB.
+const KEPT: usize = 2;
+
+/// The largest buffer for output that is kept, in bytes.
+const LARGEST_OUTPUT: usize = 32 * 1024;
