@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use sockeye_proto::close::CloseState;
 use sockeye_proto::connection::{Config, Connection, Event, Receive, Role};
-use sockeye_proto::deflate::DeflateParams;
 use sockeye_proto::deflate::DeflateDirection;
+use sockeye_proto::deflate::DeflateParams;
 use sockeye_proto::error::ProtocolError;
 
 /// The message limit, in bytes. Small, so that inputs reach it.

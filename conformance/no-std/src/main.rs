@@ -60,8 +60,8 @@ fn echoes_hello<const N: usize>(connection: &mut Connection, mut input: [u8; N])
 /// The sample of RFC 7692 §7.2.3.1: "Hello" in one compressed block, here with a masking key of zeros.
 #[cfg(feature = "deflate")]
 fn compressed() -> bool {
-    use sockeye_proto::deflate::DeflateParams;
     use sockeye_proto::deflate::DeflateDirection;
+    use sockeye_proto::deflate::DeflateParams;
 
     let direction = DeflateDirection {
         context_takeover: true,
