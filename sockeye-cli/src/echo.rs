@@ -24,7 +24,10 @@ async fn connection(incoming: Incoming, mut shutdown: Shutdown) {
 }
 
 /// Echoes until the client closes or the program is to end.
-pub(crate) async fn converse<T: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<T>, mut shutdown: Shutdown) {
+pub(crate) async fn converse<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    mut ws: WebSocket<T>,
+    mut shutdown: Shutdown,
+) {
     // Neither `recv` nor `send` loses anything by being dropped, so the Close goes out between messages.
     let _ended = tokio::select! {
         ended = echo(&mut ws) => ended,
@@ -32,7 +35,7 @@ pub(crate) async fn converse<T: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocke
     };
 }
 
-async fn echo<T: AsyncRead + AsyncWrite + Unpin>(ws: &mut WebSocket<T>) -> Result<(), Error> {
+async fn echo<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(ws: &mut WebSocket<T>) -> Result<(), Error> {
     while let Some(message) = ws.recv().await? {
         ws.send(message).await?;
     }

@@ -220,8 +220,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// One read, of as much as is there. Waiting, a buffer with little in it is given back.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.capacity() == 0 {
-            self.input = pool::take_input();
+        let length = self.input.len();
+        if length <= KEPT_INPUT && self.input.capacity() - length < READ_SIZE / 4 {
+            let mut input = pool::take_input();
+            input.extend_from_slice(&self.input);
+            pool::put_input(std::mem::replace(&mut self.input, input));
         }
         grow(&mut self.input, self.connection.missing());
         let read = self.outlet.lock().poll_read(cx, &mut self.input);
@@ -304,7 +307,7 @@ fn grow(input: &mut BytesMut, missing: u64) {
     let (length, free) = (input.len(), input.capacity() - input.len());
     if missing == 0 {
         if free < READ_SIZE / 4 {
-            input.reserve(READ_SIZE);
+            input.reserve(READ_SIZE.saturating_sub(length).max(READ_SIZE / 4));
         }
         return;
     }

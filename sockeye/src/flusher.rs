@@ -69,16 +69,22 @@ struct Flusher {
     queue: Weak<Queue>,
 }
 
+#[derive(Default)]
+struct Queue(Mutex<Waiting>);
+
 /// What is to be flushed, and the task that does it.
 #[derive(Default)]
-struct Queue(Mutex<(Vec<Arc<dyn Flush>>, Option<Waker>)>);
+struct Waiting {
+    outputs: Vec<Arc<dyn Flush>>,
+    flusher: Option<Waker>,
+}
 
 impl Queue {
     fn push(&self, output: Arc<dyn Flush>) {
         let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.0.push(output);
-        if queue.0.len() == 1
-            && let Some(flusher) = &queue.1
+        queue.outputs.push(output);
+        if queue.outputs.len() == 1
+            && let Some(flusher) = &queue.flusher
         {
             flusher.wake_by_ref();
         }
@@ -86,11 +92,11 @@ impl Queue {
 
     fn take(&self, flusher: &Waker) -> Vec<Arc<dyn Flush>> {
         let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut queue.1 {
+        match &mut queue.flusher {
             Some(known) => known.clone_from(flusher),
             none => *none = Some(flusher.clone()),
         }
-        std::mem::take(&mut queue.0)
+        std::mem::take(&mut queue.outputs)
     }
 }
 

@@ -6,8 +6,7 @@ use std::cell::RefCell;
 
 use bytes::BytesMut;
 
-/// Room to read into. A thread keeps one or two of them, since a connection gives its own back before the next one's
-/// turn.
+/// Room to read into, in bytes.
 pub(crate) const READ_SIZE: usize = 16 * 1024;
 
 /// A buffer with room for [`READ_SIZE`] bytes.
@@ -23,7 +22,7 @@ pub(crate) fn put_input(mut input: BytesMut) {
     // What it held may live on in messages: then it is theirs. And one that has grown is let go of.
     if input.try_reclaim(READ_SIZE) && input.capacity() < 2 * READ_SIZE {
         with(|pool| {
-            if pool.inputs.len() < KEPT {
+            if pool.inputs.len() < KEPT_INPUTS {
                 pool.inputs.push(input);
             }
         });
@@ -39,7 +38,7 @@ pub(crate) fn take_output() -> Vec<u8> {
 pub(crate) fn put_output(mut output: Vec<u8>) {
     output.clear();
     with(|pool| {
-        if pool.outputs.len() < KEPT && output.capacity() <= LARGEST_OUTPUT {
+        if pool.outputs.len() < KEPT_OUTPUTS && output.capacity() <= LARGEST_OUTPUT {
             pool.outputs.push(output);
         }
     });
@@ -60,8 +59,11 @@ fn with<T>(work: impl FnOnce(&mut Pool) -> T) -> Option<T> {
     POOL.try_with(|pool| work(&mut pool.borrow_mut())).ok()
 }
 
-/// How many buffers of each kind a thread keeps: at most 128 KiB.
-const KEPT: usize = 2;
+/// How many buffers a thread keeps: one to read into, since a connection gives its own back before the next one's turn.
+const KEPT_INPUTS: usize = 1;
+
+/// And a few to write from, since those of corked connections are in use until the batch is over.
+const KEPT_OUTPUTS: usize = 4;
 
 /// The largest buffer for output that is kept, in bytes.
 const LARGEST_OUTPUT: usize = 32 * 1024;

@@ -99,7 +99,7 @@ async fn converse(mut ws: WebSocket<Faulty>) -> (bool, bool) {
     assert_eq!(ws.recv().await.unwrap(), None);
     assert_eq!(ws.recv().await.unwrap(), None);
     assert!(matches!(ws.send("late").await, Err(Error::Send(SendError::Closed))));
-    (clean, !ws.with_transport(|io| io.has_failed()))
+    (clean, !ws.with_transport(Faulty::has_failed))
 }
 
 /// The healthy end: echoes, and never sees a frame that was cut short and went on as another.
@@ -162,7 +162,7 @@ async fn all_faults(for_good: bool, faulty_client: bool) {
         };
         let healthy = tokio::spawn(echo(healthy));
         assert!(
-            !faulty.with_transport(|io| io.has_failed()),
+            !faulty.with_transport(Faulty::has_failed),
             "an error in the handshake fails the handshake"
         );
         let (clean, faultless) = converse(faulty).await;

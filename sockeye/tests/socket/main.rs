@@ -3,6 +3,7 @@
 mod behaviour;
 mod cancel;
 mod common;
+mod corking;
 mod deadlines;
 mod faults;
 mod halves;
