@@ -136,31 +136,23 @@ impl FrameHeader {
     /// A `payload_length` of 2^63 or more cannot be sent and is not checked here: no payload in memory has it.
     #[inline]
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let mut header = [0; Self::MAX_LENGTH];
-        header[0] = self.opcode as u8 | flag(self.fin, FIN) | flag(self.rsv1, RSV1);
+        let first = self.opcode as u8 | flag(self.fin, FIN) | flag(self.rsv1, RSV1);
         let mask = flag(self.masking_key.is_some(), MASK);
         // §5.2: "Note that in all cases, the minimal number of bytes MUST be used to encode the length".
-        let mut end = match self.payload_length {
-            length @ 0..=125 => {
-                header[1] = mask | length as u8;
-                2
-            }
+        match self.payload_length {
+            length @ 0..=125 => out.extend_from_slice(&[first, mask | length as u8]),
             length @ 126..=0xFFFF => {
-                header[1] = mask | LENGTH_16;
-                header[2..4].copy_from_slice(&(length as u16).to_be_bytes());
-                4
+                let [high, low] = (length as u16).to_be_bytes();
+                out.extend_from_slice(&[first, mask | LENGTH_16, high, low]);
             }
             length => {
-                header[1] = mask | LENGTH_64;
-                header[2..10].copy_from_slice(&length.to_be_bytes());
-                10
+                out.extend_from_slice(&[first, mask | LENGTH_64]);
+                out.extend_from_slice(&length.to_be_bytes());
             }
-        };
-        if let Some(key) = self.masking_key {
-            header[end..end + 4].copy_from_slice(&key);
-            end += 4;
         }
-        out.extend_from_slice(&header[..end]);
+        if let Some(key) = self.masking_key {
+            out.extend_from_slice(&key);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use sockeye_proto::close::{CloseCode, CloseState};
 use sockeye_proto::connection::{Connection, Event, Role};
 use sockeye_proto::error::SendError;
 use sockeye_proto::keepalive::Timeout;
+use sockeye_proto::message::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -96,12 +97,7 @@ impl<T> Driver<T> {
             return Err(SendError::Closed.into());
         }
         let mut outlet = self.outlet.lock();
-        if let Some(error) = outlet.broken() {
-            return Err(Error::Io(error));
-        }
-        // In the order in which they came to be: nothing follows a Close, a pong neither.
-        outlet.output().append(&mut self.replies);
-        Ok(encode(&mut self.connection, outlet.output())?)
+        encode_into(&mut outlet, &mut self.connection, &mut self.replies, encode)
     }
 
     /// Queues a Close, from when the peer has `close_within` to answer.
@@ -141,8 +137,14 @@ impl<T> Driver<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
-    /// The next event; `None` when the connection has been closed cleanly. An error is told once, and is the last.
-    pub(crate) fn poll_event(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Result<Option<Event<Bytes>>, Error>> {
+    /// The next event of which `take` makes something; `None` when the connection has been closed cleanly. An error is told
+    /// once, and is the last.
+    #[inline]
+    pub(crate) fn poll_next<R>(
+        &mut self,
+        cx: &mut Wakers<'_, '_, '_>,
+        mut take: impl FnMut(Event<Bytes>) -> Option<R>,
+    ) -> Poll<Result<Option<R>, Error>> {
         loop {
             if !matches!(self.ending, Ending::Not) {
                 return self.poll_end(cx).map(|outcome| outcome.map(|()| None));
@@ -154,7 +156,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                         Event::Ping(_) => self.unanswered += 1,
                         _ => {}
                     }
-                    return Poll::Ready(Ok(Some(event)));
+                    if let Some(taken) = take(event) {
+                        return Poll::Ready(Ok(Some(taken)));
+                    }
+                    continue;
                 }
                 Ok(None) => {}
                 Err(error) => {
@@ -162,25 +167,34 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                     continue;
                 }
             }
-            let flushed = self.poll_flush(cx.write);
-            // Before the read: a peer that sends without a pause does not put it off.
-            if self.deadline_passed(cx.write) {
-                self.ending = Ending::Over;
-                return Poll::Ready(Err(Error::Timeout(Timeout::Close)));
+            match self.poll_input(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => {
+                    self.ending = Ending::Over;
+                    return Poll::Ready(Err(error));
+                }
+                Poll::Pending => return Poll::Pending,
             }
-            if flushed.is_pending() && self.unanswered > UNANSWERED_PINGS {
-                return Poll::Pending;
-            }
-            let error = match (self.poll_read(cx.read), flushed) {
-                (Poll::Ready(Ok(0)), _) => Error::ConnectionLost,
-                (Poll::Ready(Ok(_)), _) => continue,
-                (Poll::Ready(Err(error)), _) => error.into(),
-                // Only now: what the peer sent before it stopped to read, its Close perhaps, is still delivered.
-                (Poll::Pending, Poll::Ready(Err(error))) => error,
-                (Poll::Pending, _) => return Poll::Pending,
-            };
-            self.ending = Ending::Over;
-            return Poll::Ready(Err(error));
+        }
+    }
+
+    /// Ready when there is more input. What was sent meanwhile is written first.
+    fn poll_input(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Result<(), Error>> {
+        let flushed = self.poll_flush(cx.write);
+        // Before the read: a peer that sends without a pause does not put it off.
+        if self.deadline_passed(cx.write) {
+            return Poll::Ready(Err(Error::Timeout(Timeout::Close)));
+        }
+        if flushed.is_pending() && self.unanswered > UNANSWERED_PINGS {
+            return Poll::Pending;
+        }
+        match (self.poll_read(cx.read), flushed) {
+            (Poll::Ready(Ok(0)), _) => Poll::Ready(Err(Error::ConnectionLost)),
+            (Poll::Ready(Ok(_)), _) => Poll::Ready(Ok(())),
+            (Poll::Ready(Err(error)), _) => Poll::Ready(Err(error.into())),
+            // Only now: what the peer sent before it stopped to read, its Close perhaps, is still delivered.
+            (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
+            (Poll::Pending, _) => Poll::Pending,
         }
     }
 
@@ -228,8 +242,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
         grow(&mut self.input, self.connection.missing());
         let read = self.outlet.lock().poll_read(cx, &mut self.input);
-        if read.is_pending() && self.input.len() <= KEPT_INPUT {
-            let kept = BytesMut::from(&self.input[..]);
+        let length = self.input.len();
+        if read.is_pending() && length <= READ_SIZE / 4 && self.input.capacity() >= 4 * length {
+            // Room to grow in for what is larger, so that it is not moved for each byte that comes.
+            let room = if length <= KEPT_INPUT { length } else { 2 * length };
+            let mut kept = BytesMut::with_capacity(room);
+            kept.extend_from_slice(&self.input);
             pool::put_input(std::mem::replace(&mut self.input, kept));
         }
         read
@@ -293,11 +311,57 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 }
 
 impl<T: AsyncWrite + Unpin + Send + 'static> Driver<T> {
-    /// Whether the output can be left until the running task yields: while input is left to be parsed, more of it is
-    /// likely to follow.
-    pub(crate) fn cork(&self) -> bool {
-        !self.input.is_empty() && matches!(self.ending, Ending::Not) && self.outlet.cork()
+    /// Queues something, and answers whether the output can be left until the running task yields: while input is left to
+    /// be parsed, more of it is likely to follow.
+    #[inline]
+    pub(crate) fn queue_corked(
+        &mut self,
+        encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
+    ) -> Result<bool, Error> {
+        if !matches!(self.ending, Ending::Not) {
+            return Err(SendError::Closed.into());
+        }
+        let mut outlet = self.outlet.lock();
+        encode_into(&mut outlet, &mut self.connection, &mut self.replies, encode)?;
+        Ok(!self.input.is_empty() && self.outlet.cork(outlet))
     }
+}
+
+impl<T: AsyncWrite + Unpin + Send + 'static> Driver<T> {
+    /// Queues a message, and answers as [`queue_corked`](Self::queue_corked). A large payload is not copied.
+    #[inline]
+    pub(crate) fn queue_message(&mut self, message: Message) -> Result<bool, Error> {
+        if message.len() < UNCOPIED || !self.input.is_empty() {
+            return self.queue_corked(|connection, output| connection.send(&message, output));
+        }
+        let mut uncopied = false;
+        self.queue(|connection, output| {
+            uncopied = connection.send_uncopied(&message, UNCOPIED, output)?;
+            Ok(())
+        })?;
+        if uncopied {
+            self.outlet.lock().set_tail(message.into_bytes());
+        }
+        Ok(false)
+    }
+}
+
+#[inline]
+fn encode_into<T>(
+    outlet: &mut Inner<T>,
+    connection: &mut Connection,
+    replies: &mut Vec<u8>,
+    encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
+) -> Result<(), Error> {
+    if let Some(error) = outlet.broken() {
+        return Err(Error::Io(error));
+    }
+    let output = outlet.output();
+    // In the order in which they came to be: nothing follows a Close, a pong neither.
+    if !replies.is_empty() {
+        output.append(replies);
+    }
+    Ok(encode(connection, output)?)
 }
 
 /// Makes room for a read: for `missing` bytes of a frame that must be whole, in steps that double what has arrived, so
@@ -325,6 +389,9 @@ fn grow(input: &mut BytesMut, missing: u64) {
 
 /// What is kept of the start of a frame in a buffer of its own size, in bytes; more stays where it is.
 const KEPT_INPUT: usize = 4 * 1024;
+
+/// The length from which on a payload is not copied into the output, in bytes.
+const UNCOPIED: usize = 8 * 1024;
 
 /// Output that stands unwritten, in bytes, behind which replies still queue up.
 const REPLIES_BEHIND: usize = 1024;

@@ -39,7 +39,7 @@ pub mod transport;
 pub use self::client::{Client, ClientBuilder, connect};
 pub use self::error::{AcceptError, ConnectError, Error};
 pub use self::server::{Incoming, Server, ServerOptions, ServerOptionsBuilder, Upgrade, accept};
-pub use self::socket::WebSocket;
+pub use self::socket::{Sending, WebSocket};
 pub use self::split::{Receiver, Sender};
 pub use sockeye_proto::close::{CloseCode, CloseFrame, CloseState};
 pub use sockeye_proto::connection::{Compress, Event, Receive};

@@ -1,11 +1,11 @@
 //! A transport and the output on its way to it, behind one lock, so that not only the task that sends can write.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use crate::flusher::{self, Flush};
@@ -19,8 +19,11 @@ pub(crate) struct Outlet<T> {
 /// What the lock guards.
 pub(crate) struct Inner<T> {
     pub(crate) io: T,
-    /// Encoded, of which `written` bytes have gone out; without storage while there is nothing.
-    pub(crate) output: Vec<u8>,
+    /// Encoded; without storage while there is nothing.
+    output: Vec<u8>,
+    /// A payload that follows the output, uncopied.
+    tail: Bytes,
+    /// Bytes of the two that have gone out.
     written: usize,
     /// Whether the transport has taken anything since this was last asked.
     progress: bool,
@@ -42,6 +45,7 @@ impl<T> Outlet<T> {
             inner: Mutex::new(Inner {
                 io,
                 output: Vec::new(),
+                tail: Bytes::new(),
                 written: 0,
                 progress: false,
                 unflushed: false,
@@ -62,8 +66,8 @@ impl<T> Outlet<T> {
 impl<T: AsyncWrite + Unpin + Send + 'static> Outlet<T> {
     /// Lets the output be until the running task yields, at the latest; where there is no runtime to see to it, or there is
     /// much output, answers false: it is to be flushed now.
-    pub(crate) fn cork(self: &Arc<Self>) -> bool {
-        let mut inner = self.lock();
+    #[inline]
+    pub(crate) fn cork(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner<T>>) -> bool {
         if inner.unwritten() > CORKED || inner.broken.is_some() {
             return false;
         }
@@ -72,18 +76,23 @@ impl<T: AsyncWrite + Unpin + Send + 'static> Outlet<T> {
         }
         inner.registered = true;
         drop(inner);
-        if flusher::register(self.clone()).is_ok() {
-            return true;
+        self.register()
+    }
+
+    #[cold]
+    fn register(self: &Arc<Self>) -> bool {
+        let registered = flusher::register(self.clone()).is_ok();
+        if !registered {
+            self.lock().registered = false;
         }
-        self.lock().registered = false;
-        false
+        registered
     }
 }
 
 impl<T> Inner<T> {
     /// Bytes of output that have not been written to the transport.
     pub(crate) fn unwritten(&self) -> usize {
-        self.output.len() - self.written
+        self.output.len() + self.tail.len() - self.written
     }
 
     /// An error that the transport had; it is final.
@@ -97,15 +106,39 @@ impl<T> Inner<T> {
     }
 
     /// The output, to append to.
+    #[inline]
     pub(crate) fn output(&mut self) -> &mut Vec<u8> {
         if self.output.capacity() == 0 {
             self.output = pool::take_output();
         }
+        if !self.tail.is_empty() {
+            self.join_tail();
+        }
         &mut self.output
+    }
+
+    /// Sends `tail` behind the output, which must be all that is there.
+    pub(crate) fn set_tail(&mut self, tail: Bytes) {
+        debug_assert!(self.tail.is_empty());
+        self.tail = tail;
+    }
+
+    /// Something is to follow the tail, which therefore has to become a part of the output.
+    #[cold]
+    fn join_tail(&mut self) {
+        let tail = std::mem::take(&mut self.tail);
+        if let Some(gone) = self.written.checked_sub(self.output.len()) {
+            self.output.clear();
+            self.written = 0;
+            self.output.extend_from_slice(&tail[gone..]);
+        } else {
+            self.output.extend_from_slice(&tail);
+        }
     }
 
     fn clear(&mut self) {
         self.written = 0;
+        self.tail = Bytes::new();
         pool::put_output(std::mem::take(&mut self.output));
     }
 }
@@ -134,7 +167,7 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
 
     fn flushed(&mut self, flushed: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
         // Where output never comes to an end, what has left it must not pile up.
-        if flushed.is_pending() && self.written >= self.output.len() / 2 {
+        if flushed.is_pending() && self.tail.is_empty() && self.written >= self.output.len() / 2 {
             self.output.drain(..self.written);
             self.written = 0;
         }
@@ -148,9 +181,8 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.written < self.output.len() {
-            let unwritten = &self.output[self.written..];
-            match ready!(Pin::new(&mut self.io).poll_write(cx, unwritten))? {
+        while self.unwritten() > 0 {
+            match ready!(self.poll_write_some(cx))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.written += written,
             }
@@ -165,6 +197,15 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
             self.unflushed = false;
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let io = Pin::new(&mut self.io);
+        match self.output.get(self.written..) {
+            None | Some([]) => io.poll_write(cx, &self.tail[self.written - self.output.len()..]),
+            Some(output) if self.tail.is_empty() || !io.is_write_vectored() => io.poll_write(cx, output),
+            Some(output) => io.poll_write_vectored(cx, &[IoSlice::new(output), IoSlice::new(&self.tail)]),
+        }
     }
 
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

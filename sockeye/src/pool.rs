@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use bytes::BytesMut;
 
 /// Room to read into, in bytes.
-pub(crate) const READ_SIZE: usize = 16 * 1024;
+pub(crate) const READ_SIZE: usize = 64 * 1024;
 
 /// A buffer with room for [`READ_SIZE`] bytes.
 pub(crate) fn take_input() -> BytesMut {
@@ -66,4 +66,4 @@ const KEPT_INPUTS: usize = 1;
 const KEPT_OUTPUTS: usize = 4;
 
 /// The largest buffer for output that is kept, in bytes.
-const LARGEST_OUTPUT: usize = 32 * 1024;
+const LARGEST_OUTPUT: usize = 64 * 1024;

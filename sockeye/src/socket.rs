@@ -154,7 +154,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     ///
     /// Safe, as [`recv`](Self::recv).
     pub async fn next_event(&mut self) -> Result<Option<Event<Bytes>>, Error> {
-        poll_fn(|cx| poll_driver(&mut self.driver, cx)).await
+        poll_fn(|cx| poll_driver(&mut self.driver, cx, Some)).await
     }
 
     /// Writes what was queued by calls whose futures were dropped.
@@ -231,7 +231,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        poll_message(|| poll_driver(&mut self.driver, cx))
+        poll_driver(&mut self.driver, cx, Event::into_message)
     }
 }
 
@@ -248,14 +248,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
     ///
     /// # Cancel safety
     ///
-    /// The message is queued, whole, when the future is first polled. Dropping it later loses nothing: what is queued
-    /// leaves with the next `send`, `recv` or [`flush`](Self::flush).
+    /// The message is accepted, whole, by the call itself; the future only waits for the transport. Dropping it loses
+    /// nothing: what was accepted leaves with the next `send`, `recv` or [`flush`](Self::flush).
     ///
     /// # Examples
     ///
     /// See [`WebSocket`].
-    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        self.send_with(&message.into(), Compress::Auto).await
+    pub fn send(&mut self, message: impl Into<Message>) -> Sending<'_, T> {
+        let queued = self.driver.queue_message(message.into());
+        Sending {
+            driver: &mut self.driver,
+            queued: Some(queued),
+        }
     }
 
     /// Sends a message that is borrowed, with a say in its compression.
@@ -334,41 +338,48 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
         &mut self,
         encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
     ) -> Result<(), Error> {
-        self.driver.queue(encode)?;
-        if self.driver.cork() {
+        if self.driver.queue_corked(encode)? {
             return Ok(());
         }
         self.flush().await
     }
 }
 
-/// Polls events until one is a message, or the last.
-pub(crate) fn poll_message(
-    mut poll_event: impl FnMut() -> Poll<Result<Option<Event<Bytes>>, Error>>,
-) -> Poll<Result<Option<Message>, Error>> {
-    loop {
-        match std::task::ready!(poll_event())? {
-            None => return Poll::Ready(Ok(None)),
-            Some(event) => {
-                if let Some(message) = event.into_message() {
-                    return Poll::Ready(Ok(Some(message)));
-                }
-            }
-        }
-    }
-}
-
 /// Polls the driver for a task that owns both directions.
-fn poll_driver<T: AsyncRead + AsyncWrite + Unpin>(
+#[inline]
+fn poll_driver<T: AsyncRead + AsyncWrite + Unpin, R>(
     driver: &mut Driver<T>,
     cx: &mut Context<'_>,
-) -> Poll<Result<Option<Event<Bytes>>, Error>> {
+    take: impl FnMut(Event<Bytes>) -> Option<R>,
+) -> Poll<Result<Option<R>, Error>> {
     let mut write = Context::from_waker(cx.waker());
     let mut read = Context::from_waker(cx.waker());
-    driver.poll_event(&mut Wakers {
+    let mut wakers = Wakers {
         read: &mut read,
         write: &mut write,
-    })
+    };
+    driver.poll_next(&mut wakers, take)
+}
+
+/// The future of [`WebSocket::send`]: the message has been accepted, and waits for the transport.
+#[must_use = "the message may wait for room, and errors are told here"]
+pub struct Sending<'a, T> {
+    driver: &'a mut Driver<T>,
+    /// Whether the message can be left to the flusher; `None` once that has been looked at.
+    queued: Option<Result<bool, Error>>,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Future for Sending<'_, T> {
+    type Output = Result<(), Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.queued.take() {
+            Some(Ok(true)) => Poll::Ready(Ok(())),
+            Some(Err(error)) => Poll::Ready(Err(error)),
+            Some(Ok(false)) | None => self.driver.poll_send(cx),
+        }
+    }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<T> {
@@ -404,8 +415,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<T> {
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let driver = &mut self.get_mut().driver;
         driver.begin_close(CloseCode::NORMAL, "")?;
-        while std::task::ready!(poll_driver(driver, cx))?.is_some() {}
+        while std::task::ready!(poll_driver(driver, cx, Some))?.is_some() {}
         Poll::Ready(Ok(()))
+    }
+}
+
+impl<T> fmt::Debug for Sending<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sending").finish_non_exhaustive()
     }
 }
 

@@ -21,7 +21,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::driver::{Driver, Wakers};
 use crate::error::Error;
-use crate::socket;
 
 /// The half that sends. See [`WebSocket::split`](crate::WebSocket::split).
 ///
@@ -281,25 +280,25 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Receiver<T> {
     ///
     /// Safe, as [`WebSocket::recv`](crate::WebSocket::recv).
     pub async fn next_event(&mut self) -> Result<Option<Event<Bytes>>, Error> {
-        poll_fn(|cx| self.poll_event(cx)).await
+        poll_fn(|cx| self.poll_next(cx, Some)).await
     }
 
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event<Bytes>>, Error>> {
+    fn poll_next<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnMut(Event<Bytes>) -> Option<R>,
+    ) -> Poll<Result<Option<R>, Error>> {
         self.shared.tasks.wait_to_receive(cx);
         let write = Waker::from(self.shared.tasks.clone());
-        let event = self.shared.driver().poll_event(&mut Wakers {
+        let mut wakers = Wakers {
             read: cx,
             write: &mut Context::from_waker(&write),
-        });
-        if let Poll::Ready(Ok(None) | Err(_)) = event {
-            // No room to write will come any more for those who wait for it.
-            self.shared.tasks.wake_senders();
-        }
-        event
+        };
+        self.shared.driver().poll_next(&mut wakers, take)
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        socket::poll_message(|| self.poll_event(cx))
+        self.poll_next(cx, Event::into_message)
     }
 }
 

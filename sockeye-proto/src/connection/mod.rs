@@ -211,8 +211,8 @@ mod sealed {
 ///
 /// - **in**: [`receive`](Self::receive) lends what it finds, [`receive_bytes`](Self::receive_bytes) hands it over; use
 ///   one of them;
-/// - **out**: [`send`](Self::send), [`send_with`](Self::send_with), [`send_fragment`](Self::send_fragment),
-///   [`send_prepared`](Self::send_prepared), [`ping`](Self::ping), [`pong`](Self::pong), [`close`](Self::close): each
+/// - **out**: [`send`](Self::send), [`send_with`](Self::send_with),
+///   [`send_uncopied`](Self::send_uncopied), [`send_fragment`](Self::send_fragment), [`send_prepared`](Self::send_prepared), [`ping`](Self::ping), [`pong`](Self::pong), [`close`](Self::close): each
 ///   appends whole frames to the output, or answers an error and appends nothing;
 /// - **after a write**: [`resume_output`](Self::resume_output) appends a pong that had to wait;
 /// - **questions**: [`state`](Self::state), [`close_sent`](Self::close_sent), [`close_received`](Self::close_received),

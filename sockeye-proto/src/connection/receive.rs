@@ -87,6 +87,7 @@ impl Connection {
     /// # Errors
     ///
     /// As [`receive`](Self::receive).
+    #[inline]
     pub fn receive_bytes(
         &mut self,
         input: &mut BytesMut,
@@ -95,9 +96,10 @@ impl Connection {
         let (consumed, item) = self.step_or_fail(input, out)?;
         let mut taken = 0;
         let mut take = |range: Range<usize>| {
-            input.advance(range.start);
             taken = range.end;
-            input.split_to(range.len()).freeze()
+            let mut data = input.split_to(range.end);
+            data.advance(range.start);
+            data.freeze()
         };
         let event = match item {
             None => None,
@@ -121,7 +123,9 @@ impl Connection {
             Some(Item::Pong(range)) => Some(Event::Pong(take(range))),
             Some(Item::Close(frame)) => Some(Event::Close(frame)),
         };
-        input.advance(consumed - taken);
+        if consumed > taken {
+            input.advance(consumed - taken);
+        }
         Ok(event)
     }
 

@@ -56,6 +56,40 @@ impl Connection {
         Ok(())
     }
 
+    /// Appends a message to `out`, but for its payload if that may follow as it is: answers true then, and the caller sends
+    /// the payload right behind what is in `out`, uncopied.
+    ///
+    /// That is so for a server's message that is not compressed and has at least `least` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_uncopied<'a>(
+        &mut self,
+        payload: impl Into<Payload<'a>>,
+        least: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, SendError> {
+        let payload = payload.into();
+        let bytes = payload.as_bytes();
+        let uncopied = self.role == Role::Server
+            && bytes.len() >= least
+            && self.compression(Compress::Auto, bytes.len()).is_none();
+        if !uncopied {
+            return self.send(payload, out).map(|()| false);
+        }
+        self.check_can_begin()?;
+        let header = FrameHeader {
+            fin: true,
+            rsv1: false,
+            opcode: payload.kind().opcode(),
+            masking_key: None,
+            payload_length: bytes.len() as u64,
+        };
+        header.encode(out);
+        Ok(true)
+    }
+
     /// Appends one fragment of a message to `out`: the first call begins a message, the one with `fin` ends it.
     ///
     /// For messages whose length is not known when they begin. Each fragment of a text is text by itself, so the whole
