@@ -30,8 +30,8 @@ use crate::split::{self, Receiver, Sender};
 ///
 /// # Backpressure
 ///
-/// [`send`](Self::send) is done when the transport has taken the whole message, and so waits while the peer does not
-/// read. Nothing is read from the transport while `recv` is not awaited, so a peer is held up in turn.
+/// [`send`](Self::send) is done when the transport has taken the whole message (or will, with up to 64 KiB of answers that
+/// leave together), and so waits while the peer does not read. Nothing is read from the transport while `recv` is not awaited, so a peer is held up in turn.
 ///
 /// # Dropping
 ///
@@ -138,8 +138,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     /// # Examples
     ///
     /// See [`WebSocket`].
-    pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
-        poll_fn(|cx| self.poll_recv(cx)).await
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {
+        poll_fn(|cx| self.poll_recv(cx))
     }
 
     /// The next event of any kind: messages, chunks of them with
@@ -230,6 +230,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
         split::split(self.driver)
     }
 
+    #[inline]
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         poll_driver(&mut self.driver, cx, Event::into_message)
     }
@@ -239,6 +240,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
 /// yields and does not come back.
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
     /// Sends a message, and waits until the transport has taken it.
+    ///
+    /// While more of what arrived is left to be received, the message waits for the answers to that, to leave in one write
+    /// with them, and this is done at once. It leaves at the latest when the task next waits for anything.
     ///
     /// # Errors
     ///

@@ -294,7 +294,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Receiver<T> {
             read: cx,
             write: &mut Context::from_waker(&write),
         };
-        self.shared.driver().poll_next(&mut wakers, take)
+        let event = self.shared.driver().poll_next(&mut wakers, take);
+        if let Poll::Ready(Ok(None) | Err(_)) = event {
+            // No room to write will come any more for those who wait for it.
+            self.shared.tasks.wake_senders();
+        }
+        event
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {

@@ -298,6 +298,7 @@ impl Connection {
     }
 
     /// Unmasks what is new in `payload`, which starts with the bytes that were kept.
+    #[inline]
     pub(super) fn unmask(&mut self, payload: &mut [u8]) {
         if self.role == Role::Server {
             let new = &mut payload[self.kept..];

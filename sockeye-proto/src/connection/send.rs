@@ -209,10 +209,12 @@ impl Connection {
     }
 
     /// Appends an uncompressed frame with FIN set.
+    #[inline]
     pub(super) fn append_frame(&self, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
         self.append(true, false, opcode, payload, out);
     }
 
+    #[inline]
     fn append(&self, fin: bool, rsv1: bool, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
         // §5.3: "The masking key is a 32-bit value chosen at random by the client."
         let masking_key = (self.role == Role::Client).then(|| {

@@ -21,6 +21,12 @@ pub(crate) fn allocated() -> usize {
     ALLOCATOR.allocated()
 }
 
+/// The same for work that is to take nothing at all: the least of three times, since the test's harness has a thread of its
+/// own, which may allocate a little meanwhile.
+pub(crate) fn least_growth(mut work: impl FnMut()) -> usize {
+    (0..3).map(|_| growth(&mut work).1).min().unwrap_or_default()
+}
+
 /// The most that the heap grew by during `work`, at any moment, beyond what it holds at the start.
 pub(crate) fn growth<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = ALLOCATOR.max_allocated();
