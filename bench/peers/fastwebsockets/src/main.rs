@@ -15,6 +15,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use peer_common::{Mode, Peer, Result, Stream, coalesce, run};
+use tokio::io::AsyncWriteExt as _;
 
 struct FastWebSockets;
 
@@ -52,7 +53,8 @@ async fn messages(upgraded: UpgradeFut) -> std::result::Result<(), WebSocketErro
     loop {
         let frame = ws.read_frame().await?;
         match frame.opcode {
-            OpCode::Close => return Ok(()),
+            // The stream may hold the answer to the Close frame back, TLS and the batched one do.
+            OpCode::Close => return Ok(ws.into_inner().flush().await?),
             OpCode::Text | OpCode::Binary => ws.write_frame(frame).await?,
             _ => {}
         }

@@ -24,14 +24,15 @@ impl Peer for Wtx {
     async fn echo<S: Stream>(stream: S, mode: Mode) -> Result {
         // The crate writes each frame to its stream at once; only the stream beneath can batch.
         if mode.batched {
-            serve(Io(coalesce(stream)), mode).await
+            serve(coalesce(stream), mode).await
         } else {
-            serve(Io(stream), mode).await
+            serve(stream, mode).await
         }
     }
 }
 
-async fn serve<S: Stream>(stream: Io<S>, mode: Mode) -> Result {
+async fn serve<S: Stream>(stream: S, mode: Mode) -> Result {
+    let mut stream = Io(stream);
     let acceptor = WebSocketAcceptor::default().wsb(WebSocketBuffer::new());
     if mode.deflate {
         // Level 6 as everywhere here; the window of 12 bits is the crate's default. It never takes a context over.
@@ -39,15 +40,16 @@ async fn serve<S: Stream>(stream: Io<S>, mode: Mode) -> Result {
             compression_level: CompressionLevel::Six,
             ..DeflateConfig::default()
         };
-        messages(acceptor.compression(Flate2::from(deflate)).accept(stream).await?).await?;
+        messages(acceptor.compression(Flate2::from(deflate)).accept(&mut stream).await?).await?;
     } else {
-        messages(acceptor.accept(stream).await?).await?;
+        messages(acceptor.accept(&mut stream).await?).await?;
     }
-    Ok(())
+    // The crate never flushes; the stream may hold the answer to the Close frame back, TLS and the batched one do.
+    Ok(stream.0.flush().await?)
 }
 
 async fn messages<C: NegotiatedCompression, R: Rng, S: Stream>(
-    mut ws: WebSocketOwned<C, R, Io<S>, false>,
+    mut ws: WebSocketOwned<C, R, &mut Io<S>, false>,
 ) -> wtx::Result<()> {
     ws.set_max_payload_len(MESSAGE_LIMIT);
     let (mut common, mut reader, mut writer) = ws.split_mut();
