@@ -1,4 +1,4 @@
-//! tokio-websockets: the server of its own benchmark: no limits, no splitting of messages, an unconstrained task.
+//! tokio-websockets: its echo example, which has no limits, splits no messages and runs in an unconstrained task.
 
 use std::{process::ExitCode, task::Poll};
 
