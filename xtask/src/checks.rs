@@ -11,7 +11,7 @@ use crate::tally::Tally;
 use crate::tools;
 
 /// Workspaces of their own, beside the main one.
-const OTHER_MANIFESTS: [&str; 2] = ["fuzz/Cargo.toml", "conformance/no-std/Cargo.toml"];
+const OTHER_MANIFESTS: [&str; 3] = ["fuzz/Cargo.toml", "conformance/no-std/Cargo.toml", "bench/Cargo.toml"];
 
 /// `cargo fmt --check`, in every workspace of the tree.
 pub(crate) fn format(context: &Context) -> Result<Tally> {
