@@ -1,10 +1,13 @@
 //! Where it is measured: a network namespace of its own, cores of their own, and what machine that is.
 
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum;
+use rustix::net::sockopt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
@@ -27,10 +30,17 @@ struct Cores {
     load: usize,
 }
 
+/// Whose network namespace this process is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Namespace {
+    /// One of its own, where everything may be changed and nothing but loopback is seen.
+    Own,
+    /// The machine's, where nothing is changed.
+    Machine,
+}
+
 /// The kernel's default on many machines, BBR, paces what loopback need not have paced.
 const CONGESTION: &str = "cubic";
-
-const CONGESTION_FILE: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 
 /// Runs this program again in a network namespace of its own, or without one where that is not allowed.
 pub(crate) fn isolated(bench: &Path) -> Result<bool> {
@@ -41,28 +51,25 @@ pub(crate) fn isolated(bench: &Path) -> Result<bool> {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
-    let mut command = if allowed {
+    let (mut command, namespace) = if allowed {
         let mut command = Command::new("unshare");
         command.arg("--net").arg(program);
-        command
+        (command, "--inside=own")
     } else {
-        println!("WARNING: no network namespace of our own (that takes root, unshare and ip): congestion control stays as it is");
-        Command::new(program)
+        println!("WARNING: no network namespace of our own, which takes root, unshare and ip");
+        (Command::new(program), "--inside=machine")
     };
-    command.args(std::env::args_os().skip(1)).arg("--inside").current_dir(bench);
+    command.args(std::env::args_os().skip(1)).arg(namespace).current_dir(bench);
     Ok(command.status().context("cannot run the measurement")?.success())
 }
 
 impl Environment {
-    pub(crate) fn prepare(bench: &Path) -> Result<Self> {
-        // In the machine's own namespace this would change the whole machine.
-        if in_own_namespace() {
-            let mut up = Command::new("ip");
-            up.args(["link", "set", "lo", "up"]);
-            ensure!(up.status().is_ok_and(|status| status.success()), "`ip link set lo up` failed");
-            fs::write(CONGESTION_FILE, CONGESTION).context("cannot set the congestion control")?;
+    pub(crate) fn prepare(bench: &Path, namespace: Namespace) -> Result<Self> {
+        // Elsewhere this would change the whole machine.
+        if namespace == Namespace::Own {
+            prepare_loopback()?;
         }
-        let congestion = fs::read_to_string(CONGESTION_FILE).unwrap_or_default().trim().to_owned();
+        let congestion = loopback_congestion()?;
         if congestion != CONGESTION {
             println!("WARNING: congestion control is {congestion}, not {CONGESTION}; expect other figures");
         }
@@ -124,18 +131,36 @@ impl Environment {
     }
 }
 
+/// Sets the congestion control of everything that goes over loopback: by its routes, since a namespace may choose
+/// another default only among what the machine allows to everybody.
+fn prepare_loopback() -> Result<()> {
+    let ip = |arguments: &str| {
+        let status = Command::new("ip").args(arguments.split(' ')).stdin(Stdio::null()).status();
+        ensure!(status.is_ok_and(|status| status.success()), "`ip {arguments}` failed");
+        Ok(())
+    };
+    ip("link set lo up")?;
+    for destination in ["127.0.0.0/8", "127.0.0.1"] {
+        ip(&format!(
+            "route replace table local local {destination} dev lo proto kernel scope host src 127.0.0.1 congctl {CONGESTION}"
+        ))?;
+    }
+    Ok(())
+}
+
+/// What a connection over loopback has, at the server's end.
+fn loopback_congestion() -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let _client = TcpStream::connect(listener.local_addr()?)?;
+    let (server, _) = listener.accept()?;
+    Ok(sockopt::tcp_congestion(server)?)
+}
+
 /// The first line that a program prints.
 fn said(program: &str, args: &[&str], directory: &Path) -> String {
     let output = Command::new(program).args(args).current_dir(directory).stdin(Stdio::null()).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     text.unwrap_or_default().lines().next().unwrap_or_default().to_owned()
-}
-
-/// Whether this process has another network namespace than the first process of the machine.
-fn in_own_namespace() -> bool {
-    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
-    let (ours, first) = (namespace("self"), namespace("1"));
-    ours.is_some() && first.is_some() && ours != first
 }
 
 /// The first two cores that this process may use.

@@ -22,7 +22,7 @@ mod servers;
 mod stats;
 mod uws;
 
-use environment::Environment;
+use environment::{Environment, Namespace};
 use servers::{Server, Servers};
 
 /// What can be measured.
@@ -71,9 +71,9 @@ struct Args {
     /// List servers and cells, and do nothing
     #[arg(long)]
     list: bool,
-    /// The servers are built and this is the network namespace to measure in; not for people
-    #[arg(long, hide = true)]
-    inside: bool,
+    /// The servers are built, and the network namespace is our own or the machine's; not for people
+    #[arg(long, hide = true, value_enum)]
+    inside: Option<Namespace>,
 }
 
 impl Args {
@@ -135,8 +135,8 @@ fn run(args: &Args) -> Result<bool> {
     }
     servers.check_names(&args.only)?;
     let tasks = args.tasks();
-    if args.inside {
-        return measure(args, bench, &servers);
+    if let Some(namespace) = args.inside {
+        return measure(args, &Environment::prepare(bench, namespace)?, &servers);
     }
     let mut ok = true;
     if tasks.iter().any(|task| *task != Task::Parse) {
@@ -161,9 +161,8 @@ fn list(servers: &Servers) {
 }
 
 /// Everything but `parse`, in the namespace where it is to be measured.
-fn measure(args: &Args, bench: &Path, servers: &Servers) -> Result<bool> {
-    let environment = Environment::prepare(bench)?;
-    let output = args.output(bench);
+fn measure(args: &Args, environment: &Environment, servers: &Servers) -> Result<bool> {
+    let output = args.output(&environment.bench);
     std::fs::create_dir_all(&output).with_context(|| format!("cannot create {}", output.display()))?;
     let chosen = servers.chosen(&args.only);
     if chosen.is_empty() {
@@ -173,8 +172,8 @@ fn measure(args: &Args, bench: &Path, servers: &Servers) -> Result<bool> {
     for task in args.tasks() {
         ok &= match task {
             Task::Parse => true,
-            Task::Memory => memory::run(args, &environment, &chosen, &output)?,
-            Task::Echo | Task::Deflate | Task::Tls => echo::run(args, &environment, task, &chosen, &output)?,
+            Task::Memory => memory::run(args, environment, &chosen, &output)?,
+            Task::Echo | Task::Deflate | Task::Tls => echo::run(args, environment, task, &chosen, &output)?,
         };
     }
     println!("written to {}", output.display());

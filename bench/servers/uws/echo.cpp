@@ -17,14 +17,14 @@ namespace {
 struct Nothing {};
 
 int port = 0;
-bool deflate = false;
+bool compressed = false;
 
 bool parse(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (!std::strcmp(argv[i], "--port") && i + 1 < argc) {
             port = std::atoi(argv[++i]);
         } else if (!std::strcmp(argv[i], "--deflate")) {
-            deflate = true;
+            compressed = true;
         } else {
             std::fprintf(stderr, "this server has no %s\n", argv[i]);
             return false;
@@ -48,7 +48,7 @@ int main(int argc, char **argv) {
     if (!parse(argc, argv)) {
         return 2;
     }
-    auto compression = deflate ? uWS::CompressOptions(uWS::SHARED_COMPRESSOR | uWS::SHARED_DECOMPRESSOR)
+    auto compression = compressed ? uWS::CompressOptions(uWS::SHARED_COMPRESSOR | uWS::SHARED_DECOMPRESSOR)
                                : uWS::CompressOptions(uWS::DISABLED);
     uWS::App()
         .ws<Nothing>("/*", {
@@ -61,7 +61,7 @@ int main(int argc, char **argv) {
             .resetIdleTimeoutOnSend = false,
             .sendPingsAutomatically = false,
             .message = [](auto *ws, std::string_view message, uWS::OpCode opcode) {
-                ws->send(message, opcode, deflate);
+                ws->send(message, opcode, compressed);
             },
         })
         .listen("127.0.0.1", port, announce)
