@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::cells::{self, Cell};
 use crate::environment::Environment;
 use crate::process::{Measured, Running, load};
-use crate::servers::{RAW, Server, Servers, UWS};
+use crate::servers::{RAW, Server, UWS};
 use crate::stats::Summary;
 use crate::{Args, Task, plot, report};
 
@@ -79,9 +79,15 @@ pub(crate) fn run(
         let settings = json!({ "repeats": args.repeats(), "seconds": args.seconds(), "quick": args.quick });
         let record = json!({ "environment": environment.describe(), "settings": settings, "cells": &results });
         report::write_json(&output.join(format!("{name}.json")), &record)?;
-        std::fs::write(output.join(format!("{name}.md")), report::echo_page(&name, &record, &results))?;
+        std::fs::write(
+            output.join(format!("{name}.md")),
+            report::echo_page(&name, &record, &results),
+        )?;
     }
-    Ok(results.iter().flat_map(|result| &result.rows).all(|row| row.failure.is_none()))
+    Ok(results
+        .iter()
+        .flat_map(|result| &result.rows)
+        .all(|row| row.failure.is_none()))
 }
 
 fn measure(args: &Args, environment: &Environment, cell: &'static Cell, able: &[&Server]) -> Result<CellResult> {
@@ -105,7 +111,9 @@ fn measure(args: &Args, environment: &Environment, cell: &'static Cell, able: &[
             .iter()
             .map(|(index, measured)| (able[*index].name.as_str(), measured.server_ns_per_message))
             .collect();
-        let ratios: Vec<_> = (0..done.len()).map(|at| (ratio(&costs, at, UWS), ratio(&costs, at, RAW))).collect();
+        let ratios: Vec<_> = (0..done.len())
+            .map(|at| (ratio(&costs, at, UWS), ratio(&costs, at, RAW)))
+            .collect();
         for ((index, measured), (to_uws, to_raw)) in done.into_iter().zip(ratios) {
             rows[index].runs.push(Run {
                 round,
@@ -115,6 +123,7 @@ fn measure(args: &Args, environment: &Environment, cell: &'static Cell, able: &[
             });
         }
     }
+    warn_of_others(rows.iter().flat_map(|row| &row.runs));
     rows.iter_mut().for_each(Row::sum_up);
     Ok(CellResult {
         cell: cell.name,
@@ -123,10 +132,22 @@ fn measure(args: &Args, environment: &Environment, cell: &'static Cell, able: &[
     })
 }
 
+/// The load spins, so what it did not get of its core went to other programs, and so did as much of the server's.
+fn warn_of_others<'a>(runs: impl Iterator<Item = &'a Run>) {
+    const ALONE: f64 = 0.9;
+    let shares: Vec<f64> = runs.map(|run| run.measured.client_busy).collect();
+    let disturbed = shares.iter().filter(|share| **share < ALONE).count();
+    if disturbed > 0 {
+        println!(
+            "WARNING: in {disturbed} of {} runs other programs had a part of the cores",
+            shares.len()
+        );
+    }
+}
+
 /// The order of one round: the references, two servers, the references, …, the references.
 fn order(able: &[&Server]) -> Vec<usize> {
-    let (references, others): (Vec<usize>, Vec<usize>) =
-        (0..able.len()).partition(|index| Servers::is_reference(able[*index]));
+    let (references, others): (Vec<usize>, Vec<usize>) = (0..able.len()).partition(|index| able[*index].is_reference());
     let mut order = references.clone();
     for group in others.chunks(BETWEEN) {
         order.extend(group);
@@ -161,7 +182,7 @@ fn once(args: &Args, environment: &Environment, cell: &Cell, server: &Server) ->
         format!("--seconds={}", args.seconds()),
         format!("--warm-up={}", args.warm_up(server)),
     ];
-    if server.raw {
+    if server.is_raw() {
         arguments.push("--raw".into());
     }
     if deflate {
@@ -220,7 +241,14 @@ mod tests {
 
     #[test]
     fn a_run_is_compared_with_the_references_around_it() {
-        let costs = [(UWS, 100.0), (RAW, 80.0), ("a", 50.0), (UWS, 140.0), (RAW, 90.0), ("b", 70.0)];
+        let costs = [
+            (UWS, 100.0),
+            (RAW, 80.0),
+            ("a", 50.0),
+            (UWS, 140.0),
+            (RAW, 90.0),
+            ("b", 70.0),
+        ];
         assert_eq!(ratio(&costs, 0, UWS), Some(1.0));
         assert_eq!(ratio(&costs, 1, UWS), Some(1.5));
         assert_eq!(ratio(&costs, 2, UWS), Some(2.4));

@@ -42,8 +42,9 @@ pub(crate) enum Namespace {
 /// The kernel's default on many machines, BBR, paces what loopback need not have paced.
 const CONGESTION: &str = "cubic";
 
-/// Runs this program again in a network namespace of its own, or without one where that is not allowed.
-pub(crate) fn isolated(bench: &Path) -> Result<bool> {
+/// Runs this program again in a network namespace of its own, or without one where that is not allowed; `without` the
+/// servers that did not build.
+pub(crate) fn isolated(bench: &Path, without: &[String]) -> Result<bool> {
     let program = std::env::current_exe()?;
     let allowed = Command::new("unshare")
         .args(["--net", "ip", "link", "set", "lo", "up"])
@@ -59,7 +60,13 @@ pub(crate) fn isolated(bench: &Path) -> Result<bool> {
         println!("WARNING: no network namespace of our own, which takes root, unshare and ip");
         (Command::new(program), "--inside=machine")
     };
-    command.args(std::env::args_os().skip(1)).arg(namespace).current_dir(bench);
+    command
+        .args(std::env::args_os().skip(1))
+        .arg(namespace)
+        .current_dir(bench);
+    if !without.is_empty() {
+        command.arg(format!("--without={}", without.join(",")));
+    }
     Ok(command.status().context("cannot run the measurement")?.success())
 }
 
@@ -115,7 +122,10 @@ impl Environment {
     /// The machine and the tools, for the record.
     pub(crate) fn describe(&self) -> Value {
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+        let model = cpu
+            .lines()
+            .find_map(|line| line.strip_prefix("model name"))
+            .unwrap_or_default();
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         json!({
             "cpu": model.trim_start_matches([' ', '\t', ':']),
@@ -135,7 +145,10 @@ impl Environment {
 /// another default only among what the machine allows to everybody.
 fn prepare_loopback() -> Result<()> {
     let ip = |arguments: &str| {
-        let status = Command::new("ip").args(arguments.split(' ')).stdin(Stdio::null()).status();
+        let status = Command::new("ip")
+            .args(arguments.split(' '))
+            .stdin(Stdio::null())
+            .status();
         ensure!(status.is_ok_and(|status| status.success()), "`ip {arguments}` failed");
         Ok(())
     };
@@ -158,7 +171,11 @@ fn loopback_congestion() -> Result<String> {
 
 /// The first line that a program prints.
 fn said(program: &str, args: &[&str], directory: &Path) -> String {
-    let output = Command::new(program).args(args).current_dir(directory).stdin(Stdio::null()).output();
+    let output = Command::new(program)
+        .args(args)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     text.unwrap_or_default().lines().next().unwrap_or_default().to_owned()
 }

@@ -74,6 +74,9 @@ struct Args {
     /// The servers are built, and the network namespace is our own or the machine's; not for people
     #[arg(long, hide = true, value_enum)]
     inside: Option<Namespace>,
+    /// Servers that did not build; not for people
+    #[arg(long, hide = true, value_delimiter = ',')]
+    without: Vec<String>,
 }
 
 impl Args {
@@ -86,7 +89,7 @@ impl Args {
     }
 
     fn warm_up(&self, server: &Server) -> f64 {
-        server.warm_up.unwrap_or(if self.quick { 0.15 } else { 0.3 })
+        server.warm_up().unwrap_or(if self.quick { 0.15 } else { 0.3 })
     }
 
     fn connections(&self) -> usize {
@@ -140,8 +143,8 @@ fn run(args: &Args) -> Result<bool> {
     }
     let mut ok = true;
     if tasks.iter().any(|task| *task != Task::Parse) {
-        servers.build(args)?;
-        ok = environment::isolated(bench)?;
+        let without = servers.build(args)?;
+        ok = environment::isolated(bench, &without)?;
     }
     if tasks.contains(&Task::Parse) {
         ok &= process::parse(bench)?;
@@ -164,7 +167,7 @@ fn list(servers: &Servers) {
 fn measure(args: &Args, environment: &Environment, servers: &Servers) -> Result<bool> {
     let output = args.output(&environment.bench);
     std::fs::create_dir_all(&output).with_context(|| format!("cannot create {}", output.display()))?;
-    let chosen = servers.chosen(&args.only);
+    let chosen: Vec<&Server> = servers.wanted(args).collect();
     if chosen.is_empty() {
         bail!("no server is there to be measured");
     }

@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args, environment: &Environment, chosen: &[&Server], ou
             Ok(bytes) => row.plain = Some(bytes),
             Err(error) => row.failure = Some(format!("{error:#}")),
         }
-        if server.deflate {
+        if server.has_deflate() {
             match once(args, environment, server, true) {
                 Ok(bytes) => row.deflate = Some(bytes),
                 Err(error) => row.failure = Some(format!("with deflate: {error:#}")),

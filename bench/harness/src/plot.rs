@@ -29,7 +29,11 @@ pub(crate) fn cell(result: &CellResult) -> String {
          font-family=\"system-ui, sans-serif\" font-size=\"13\" fill=\"#222\">\n<rect width=\"100%\" height=\"100%\" \
          fill=\"#fff\"/>\n"
     );
-    let _ = writeln!(svg, "<text x=\"14\" y=\"24\" font-size=\"16\" font-weight=\"600\">{}</text>", escaped(result.label));
+    let _ = writeln!(
+        svg,
+        "<text x=\"14\" y=\"24\" font-size=\"16\" font-weight=\"600\">{}</text>",
+        escaped(result.label)
+    );
     let _ = writeln!(
         svg,
         "<text x=\"14\" y=\"44\" fill=\"#666\">messages for the same server CPU, relative to {reference}; more is better; \
@@ -42,7 +46,11 @@ pub(crate) fn cell(result: &CellResult) -> String {
             svg,
             "<text x=\"{:.1}\" y=\"{base:.1}\" text-anchor=\"end\"{}>{}</text>",
             LEFT - 8.0,
-            if row.server == "sockeye" { " font-weight=\"600\"" } else { "" },
+            if row.server == "sockeye" {
+                " font-weight=\"600\""
+            } else {
+                ""
+            },
             escaped(&row.label)
         );
         let _ = writeln!(
@@ -57,7 +65,12 @@ pub(crate) fn cell(result: &CellResult) -> String {
             x(ratio.lower),
             x(ratio.upper)
         );
-        let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{base:.1}\">{:.2}</text>", x(ratio.upper) + 6.0, ratio.median);
+        let _ = writeln!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{base:.1}\">{:.2}</text>",
+            x(ratio.upper) + 6.0,
+            ratio.median
+        );
     }
     let _ = writeln!(
         svg,

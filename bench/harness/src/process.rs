@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Task;
 use crate::environment::Environment;
-use crate::servers::{Server, release};
+use crate::servers::Server;
 
 /// A server that runs, killed when this is dropped.
 pub(crate) struct Running {
@@ -24,7 +24,7 @@ impl Running {
     /// Starts a server on its core; what it says on stderr goes to a log.
     pub(crate) fn start(environment: &Environment, server: &Server, task: Task, deflate: bool) -> Result<Self> {
         let mut command = server.start();
-        if deflate && !server.raw {
+        if deflate && !server.is_raw() {
             command.arg("--deflate");
         }
         if task == Task::Tls {
@@ -33,8 +33,13 @@ impl Running {
         let logs = environment.bench.join("target/logs");
         std::fs::create_dir_all(&logs)?;
         let log = logs.join(&server.name).with_extension("log");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log)?);
-        let mut child = environment.on_server_core(|| Ok(command.spawn()?)).context("it cannot be started")?;
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log)?);
+        let mut child = environment
+            .on_server_core(|| Ok(command.spawn()?))
+            .context("it cannot be started")?;
         let stdout = child.stdout.take().context("it has no stdout")?;
         let mut running = Self {
             child,
@@ -68,6 +73,7 @@ pub(crate) struct Measured {
     pub(crate) server_ns_per_message: f64,
     pub(crate) server_busy: f64,
     pub(crate) client_ns_per_message: f64,
+    pub(crate) client_busy: f64,
     pub(crate) latency_us: Latency,
     pub(crate) wire_bytes_sent: f64,
     pub(crate) wire_bytes_received: f64,
@@ -86,10 +92,16 @@ pub(crate) fn load<T: for<'de> Deserialize<'de>>(
     running: &Running,
     arguments: &[String],
 ) -> Result<T> {
-    let mut command = Command::new(release(&environment.bench, "load"));
+    let mut command = Command::new(environment.bench.join("target/release/load"));
     command.args(["--address", &running.address, "--pid", &running.child.id().to_string()]);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = environment.on_load_core(|| Ok(command.spawn()?)).context("the load cannot be started")?;
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = environment
+        .on_load_core(|| Ok(command.spawn()?))
+        .context("the load cannot be started")?;
     let output = child.wait_with_output()?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim_end());
@@ -100,6 +112,12 @@ pub(crate) fn load<T: for<'de> Deserialize<'de>>(
 /// The micro-benchmarks, by criterion, which compares them with its last run itself.
 pub(crate) fn parse(bench: &Path) -> Result<bool> {
     let mut command = Command::new("cargo");
-    command.current_dir(bench.join("..")).args(["bench", "--package", "sockeye-proto"]);
-    Ok(command.stdin(Stdio::null()).status().context("cannot run cargo")?.success())
+    command
+        .current_dir(bench.join(".."))
+        .args(["bench", "--package", "sockeye-proto"]);
+    Ok(command
+        .stdin(Stdio::null())
+        .status()
+        .context("cannot run cargo")?
+        .success())
 }

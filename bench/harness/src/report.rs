@@ -59,7 +59,8 @@ fn cells(row: &Row) -> Vec<String> {
         number(row.p50_us, 1),
         number(row.p99_us, 1),
         number(row.p999_us, 1),
-        row.busy.map_or_else(dash, |busy| format!("{:.0} %", busy.median * 100.0)),
+        row.busy
+            .map_or_else(dash, |busy| format!("{:.0} %", busy.median * 100.0)),
     ]
 }
 
@@ -110,7 +111,11 @@ fn aligned(lines: &[Vec<String>]) -> String {
         if index == 0 {
             for (column, &width) in widths.iter().enumerate() {
                 let rule = "-".repeat(width);
-                let _ = if column == 0 { write!(out, "|-{rule}-|") } else { write!(out, "-{rule}:|") };
+                let _ = if column == 0 {
+                    write!(out, "|-{rule}-|")
+                } else {
+                    write!(out, "-{rule}:|")
+                };
             }
             out.push('\n');
         }
@@ -131,11 +136,20 @@ pub(crate) fn echo_page(task: &str, record: &Value, results: &[CellResult]) -> S
          the others check more.\n",
     );
     for result in results {
-        let _ = write!(page, "\n## {}\n\n![{}]({}.svg)\n\n", result.label, result.label, result.cell);
+        let _ = write!(
+            page,
+            "\n## {}\n\n![{}]({}.svg)\n\n",
+            result.label, result.label, result.cell
+        );
         page.push_str(&table(result));
         for row in &result.rows {
             if let Some(failure) = &row.failure {
-                let _ = write!(page, "\n{} failed: {}\n", row.label, failure.lines().next().unwrap_or_default());
+                let _ = write!(
+                    page,
+                    "\n{} failed: {}\n",
+                    row.label,
+                    failure.lines().next().unwrap_or_default()
+                );
             }
         }
     }
@@ -158,19 +172,40 @@ fn heading(task: &str) -> &str {
 fn conditions(task: &str, record: &Value) -> String {
     let environment = &record["environment"];
     let text = |name: &str| environment[name].as_str().unwrap_or("unknown").to_owned();
-    let quick = if record["settings"]["quick"] == true { " --quick" } else { "" };
-    let machine = if environment["virtual"] == true { " of a virtual machine" } else { "" };
+    let quick = if record["settings"]["quick"] == true {
+        " --quick"
+    } else {
+        ""
+    };
+    let machine = if environment["virtual"] == true {
+        " of a virtual machine"
+    } else {
+        ""
+    };
     let mut out = format!("`cargo xtask bench {task}{quick}`, at {}.\n\n", text("revision"));
-    let _ = writeln!(out, "- {}, {} cores{machine}; Linux {}", text("cpu"), environment["cores"], text("kernel"));
+    let _ = writeln!(
+        out,
+        "- {}, {} cores{machine}; Linux {}",
+        text("cpu"),
+        environment["cores"],
+        text("kernel")
+    );
     let pinned = match &environment["pinned"] {
         Value::Null => "not pinned".to_owned(),
         cores => format!("server on core {}, load on core {}", cores["server"], cores["load"]),
     };
-    let _ = writeln!(out, "- {pinned}; loopback, {}, TCP_NODELAY; one thread each", text("congestion_control"));
+    let _ = writeln!(
+        out,
+        "- {pinned}; loopback, {}, TCP_NODELAY; one thread each",
+        text("congestion_control")
+    );
     let _ = writeln!(out, "- {}; {}", text("rustc"), text("gcc"));
     let settings = &record["settings"];
     if let (Some(repeats), Some(seconds)) = (settings["repeats"].as_u64(), settings["seconds"].as_f64()) {
-        let _ = writeln!(out, "- {repeats} rounds, {seconds} s measured in each run, a new process for each");
+        let _ = writeln!(
+            out,
+            "- {repeats} rounds, {seconds} s measured in each run, a new process for each"
+        );
     }
     out
 }

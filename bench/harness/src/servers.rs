@@ -1,4 +1,4 @@
-//! The servers of `servers.toml`: which of them are there, how they are built, how they are started.
+//! The servers of `servers.toml` and `peers/peers.toml`: how they are built, what they can do, how they are started.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,110 +8,43 @@ use serde::Deserialize;
 
 use crate::{Args, Task, uws};
 
-/// A server, as `servers.toml` describes it; that file explains the fields.
+/// A server as its file describes it; `servers.toml` explains the fields.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Server {
-    pub(crate) name: String,
-    pub(crate) label: String,
-    #[serde(default)]
-    pub(crate) raw: bool,
-    #[serde(default)]
-    pub(crate) deflate: bool,
-    #[serde(default)]
-    pub(crate) tls: bool,
-    pub(crate) warm_up: Option<f64>,
-    build: Option<String>,
-    manifest: Option<String>,
-    package: Option<String>,
+struct Entry {
+    name: String,
+    label: Option<String>,
     #[serde(rename = "crate")]
     source: Option<String>,
-    #[serde(default)]
-    command: Vec<String>,
-    #[serde(default)]
-    needs: Vec<String>,
-    #[serde(default)]
-    version: Vec<String>,
-    #[serde(default)]
-    args: Vec<String>,
-    /// The directory of `servers.toml`.
-    #[serde(skip)]
-    bench: PathBuf,
+    version: Option<String>,
+    build: Vec<String>,
+    start: Vec<String>,
+    modes: Vec<String>,
+    warm_up: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Servers {
-    #[serde(rename = "server")]
-    pub(crate) all: Vec<Server>,
+struct File {
+    #[serde(alias = "peer", rename = "server")]
+    entries: Vec<Entry>,
 }
 
-/// How many servers at the start of the list are references.
-const REFERENCES: usize = 2;
+/// A server in its plain mode, or in its batched one.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    pub(crate) name: String,
+    pub(crate) label: String,
+    /// Answers to messages that arrived together are gathered by hand.
+    batched: bool,
+    entry: Entry,
+    /// Where its commands run.
+    directory: PathBuf,
+}
 
-impl Servers {
-    pub(crate) fn load(bench: &Path) -> Result<Self> {
-        let path = bench.join("servers.toml");
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut servers: Self = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
-        for server in &mut servers.all {
-            server.bench = bench.to_path_buf();
-        }
-        Ok(servers)
-    }
-
-    /// A misspelt name would silently measure nothing.
-    pub(crate) fn check_names(&self, only: &[String]) -> Result<()> {
-        if let Some(unknown) = only.iter().find(|name| self.all.iter().all(|server| server.name != **name)) {
-            let names: Vec<&str> = self.all.iter().map(|server| server.name.as_str()).collect();
-            bail!("there is no server {unknown}; there are {}", names.join(", "));
-        }
-        Ok(())
-    }
-
-    fn wanted<'a>(&'a self, only: &'a [String]) -> impl Iterator<Item = &'a Server> {
-        let wanted = |index, server: &Server| index < REFERENCES || only.is_empty() || only.contains(&server.name);
-        let all = self.all.iter().enumerate();
-        all.filter(move |(index, server)| wanted(*index, server))
-            .map(|(_, server)| server)
-    }
-
-    /// Builds the wanted servers and the load generator. A server that does not build is skipped, loudly, and so is
-    /// missing from the tables; without the load generator there is nothing to measure with.
-    pub(crate) fn build(&self, args: &Args) -> Result<()> {
-        let bench = &self.all.first().context("servers.toml lists no servers")?.bench;
-        if !cargo_build(bench, "Cargo.toml", "load")? {
-            bail!("the load generator does not build");
-        }
-        let mut built: Vec<(&str, bool)> = Vec::new();
-        for server in self.wanted(&args.only) {
-            if let Some(what) = server.absent() {
-                println!("SKIPPED: {}: {what}", server.name);
-                continue;
-            }
-            let known = server.package.as_deref().unwrap_or(&server.name);
-            let ok = match built.iter().find(|(package, _)| *package == known) {
-                Some((_, ok)) => *ok,
-                None => server.build()?,
-            };
-            built.push((known, ok));
-            if !ok {
-                println!("SKIPPED: {} does not build", server.name);
-                // What an earlier version left must not pass for this one.
-                let _ = std::fs::remove_file(server.program());
-            }
-        }
-        Ok(())
-    }
-
-    /// The wanted servers that are there.
-    pub(crate) fn chosen<'a>(&'a self, only: &'a [String]) -> Vec<&'a Server> {
-        self.wanted(only).filter(|server| server.program().exists() || server.is_on_path()).collect()
-    }
-
-    /// Whether `server` is one of those that the others are compared with.
-    pub(crate) fn is_reference(server: &Server) -> bool {
-        matches!(server.name.as_str(), UWS | RAW)
-    }
+/// All servers, whether or not they are there.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    pub(crate) all: Vec<Server>,
+    bench: PathBuf,
 }
 
 /// The reference among WebSocket servers.
@@ -120,46 +53,128 @@ pub(crate) const UWS: &str = "uws";
 /// The reference below all protocols.
 pub(crate) const RAW: &str = "raw-tokio";
 
+/// The files that list servers; the first lists ours.
+const FILES: [&str; 2] = ["servers.toml", "peers/peers.toml"];
+
+impl Servers {
+    pub(crate) fn load(bench: &Path) -> Result<Self> {
+        let mut all = Vec::new();
+        for file in FILES {
+            let path = bench.join(file);
+            if !path.exists() {
+                println!("SKIPPED: all servers of {file}, which is not there");
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let file: File = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+            let directory = path.parent().unwrap_or(bench);
+            all.extend(file.entries.into_iter().flat_map(|entry| modes(entry, directory)));
+        }
+        Ok(Self {
+            all,
+            bench: bench.to_path_buf(),
+        })
+    }
+
+    /// A misspelt name would silently measure nothing.
+    pub(crate) fn check_names(&self, only: &[String]) -> Result<()> {
+        if let Some(unknown) = only
+            .iter()
+            .find(|name| self.all.iter().all(|server| server.name != **name))
+        {
+            let names: Vec<&str> = self.all.iter().map(|server| server.name.as_str()).collect();
+            bail!("there is no server {unknown}; there are {}", names.join(", "));
+        }
+        Ok(())
+    }
+
+    /// The references, and those that were asked for.
+    pub(crate) fn wanted<'a>(&'a self, args: &'a Args) -> impl Iterator<Item = &'a Server> {
+        self.all.iter().filter(|server| {
+            let chosen = args.only.is_empty() || args.only.contains(&server.name);
+            (chosen || server.is_reference()) && !args.without.contains(&server.name)
+        })
+    }
+
+    /// Builds the wanted servers and the load generator, without which there is nothing to measure with. Answers with
+    /// the servers that do not build; they are missing from the tables.
+    pub(crate) fn build(&self, args: &Args) -> Result<Vec<String>> {
+        let load = ["cargo", "build", "--release", "--package", "load"].map(String::from);
+        if !execute(&load, &self.bench)? {
+            bail!("the load generator does not build");
+        }
+        let mut done: Vec<(&[String], bool)> = Vec::new();
+        let mut failed = Vec::new();
+        for server in self.wanted(args) {
+            let build = &server.entry.build[..];
+            // The modes of a server are one program.
+            let ok = match done.iter().find(|(other, _)| *other == build) {
+                Some((_, ok)) => *ok,
+                None if *build == ["uws"] => uws::build(&self.bench, &server.program())?,
+                None => execute(build, &server.directory)?,
+            };
+            done.push((build, ok));
+            if !ok {
+                println!("SKIPPED: {} does not build", server.name);
+                failed.push(server.name.clone());
+            }
+        }
+        Ok(failed)
+    }
+}
+
+/// A server for each way in which it may answer.
+fn modes(entry: Entry, directory: &Path) -> Vec<Server> {
+    let has_batched = entry.modes.iter().any(|mode| mode == "batched");
+    let label = entry.label.clone().unwrap_or_else(|| entry.name.clone());
+    let plain = Server {
+        name: entry.name.clone(),
+        label,
+        batched: false,
+        entry,
+        directory: directory.to_path_buf(),
+    };
+    let batched = has_batched.then(|| Server {
+        name: format!("{}-batched", plain.name),
+        label: format!("{}, batched by hand", plain.label),
+        batched: true,
+        ..plain.clone()
+    });
+    [plain].into_iter().chain(batched).collect()
+}
+
 impl Server {
-    /// What is missing before this server can be built.
-    fn absent(&self) -> Option<String> {
-        let manifest = self.manifest.iter();
-        let mut needed = manifest.chain(&self.needs).map(|path| self.bench.join(path));
-        let missing = needed.find(|path| !path.exists());
-        missing.map(|path| format!("{} is not there", path.strip_prefix(&self.bench).unwrap_or(&path).display()))
+    /// Whether the others are compared with this one.
+    pub(crate) fn is_reference(&self) -> bool {
+        matches!(self.name.as_str(), UWS | RAW)
     }
 
-    fn build(&self) -> Result<bool> {
-        match (&self.build, &self.manifest, &self.package) {
-            (Some(how), ..) if how == "uws" => uws::build(&self.bench, &self.program()),
-            (None, Some(manifest), Some(package)) => cargo_build(&self.bench, manifest, package),
-            (None, None, None) if !self.command.is_empty() => Ok(true),
-            _ => bail!("servers.toml does not say how to build {}", self.name),
-        }
+    fn has(&self, mode: &str) -> bool {
+        self.entry.modes.iter().any(|known| known == mode)
     }
 
-    /// What is started.
-    fn program(&self) -> PathBuf {
-        match (&self.package, self.command.first()) {
-            (Some(package), _) => release(&self.bench, package),
-            (None, Some(command)) if command.contains('/') => self.bench.join(command),
-            (None, Some(command)) => command.into(),
-            (None, None) => self.bench.join("target/uws").join(&self.name),
-        }
+    /// Whether bytes are echoed, not messages.
+    pub(crate) fn is_raw(&self) -> bool {
+        self.has("raw")
     }
 
-    fn is_on_path(&self) -> bool {
-        let bare = self.command.first().is_some_and(|command| !command.contains('/'));
-        bare && self.absent().is_none()
+    /// Whether permessage-deflate can be negotiated.
+    pub(crate) fn has_deflate(&self) -> bool {
+        self.has("deflate")
+    }
+
+    /// Seconds that this server wants to be warmed up for.
+    pub(crate) fn warm_up(&self) -> Option<f64> {
+        self.entry.warm_up
     }
 
     /// Whether the server can do what the task asks.
     pub(crate) fn serves(&self, task: Task) -> bool {
         match task {
             Task::Echo => true,
-            Task::Deflate => self.deflate || self.raw,
-            Task::Tls => self.tls,
-            Task::Memory => !self.raw,
+            Task::Deflate => self.has_deflate() || self.is_raw(),
+            Task::Tls => self.has("tls"),
+            Task::Memory => !self.is_raw(),
             Task::Parse => false,
         }
     }
@@ -167,26 +182,37 @@ impl Server {
     /// The command that starts the server on a free port.
     pub(crate) fn start(&self) -> Command {
         let mut command = Command::new(self.program());
-        command.current_dir(&self.bench).args(self.command.iter().skip(1)).args(&self.args);
-        command.args(["--port", "0"]);
+        command
+            .current_dir(&self.directory)
+            .args(self.entry.start.iter().skip(1))
+            .args(["--port", "0"]);
+        if self.batched {
+            command.arg("--batched");
+        }
         command
     }
 
-    /// The version that was measured, as far as it is known.
+    /// What is started: a path from the directory, or a name that the system finds.
+    fn program(&self) -> PathBuf {
+        let program = self.entry.start.first().map_or("", String::as_str);
+        if program.contains('/') {
+            self.directory.join(program)
+        } else {
+            program.into()
+        }
+    }
+
+    /// The version that is measured, as far as it is known.
     pub(crate) fn version(&self) -> String {
-        if self.build.is_some() {
-            return uws::version(&self.bench);
+        if self.name == UWS {
+            return uws::version(&self.directory);
         }
-        if let Some((program, args)) = self.version.split_first() {
-            let program = if program.contains('/') { self.bench.join(program) } else { program.into() };
-            let output = Command::new(program).args(args).stdin(Stdio::null()).output();
-            return output.map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).trim().into());
+        let lock = self.directory.join("Cargo.lock");
+        match (&self.entry.version, &self.entry.source) {
+            (Some(version), _) => version.clone(),
+            (None, Some(name)) => locked(&lock, name).map_or_else(String::new, |version| format!("{name} {version}")),
+            (None, None) => String::new(),
         }
-        let (Some(manifest), Some(source)) = (&self.manifest, &self.source) else {
-            return String::new();
-        };
-        let lock = self.bench.join(manifest).with_file_name("Cargo.lock");
-        locked(&lock, source).map_or_else(String::new, |version| format!("{source} {version}"))
     }
 }
 
@@ -194,20 +220,29 @@ impl Server {
 pub(crate) fn locked(lock: &Path, name: &str) -> Option<String> {
     let table: toml::Table = std::fs::read_to_string(lock).ok()?.parse().ok()?;
     let packages = table.get("package")?.as_array()?;
-    let package = packages.iter().find(|package| package.get("name").and_then(toml::Value::as_str) == Some(name))?;
-    Some(package.get("version")?.as_str()?.to_owned())
+    let is_it = |package: &&toml::Value| package.get("name").and_then(toml::Value::as_str) == Some(name);
+    Some(packages.iter().find(is_it)?.get("version")?.as_str()?.to_owned())
 }
 
-/// Where cargo puts the program of a package, whichever workspace it is in.
-pub(crate) fn release(bench: &Path, package: &str) -> PathBuf {
-    bench.join("target/release").join(package)
-}
-
-fn cargo_build(bench: &Path, manifest: &str, package: &str) -> Result<bool> {
-    println!("building {package}");
-    let mut command = Command::new("cargo");
-    command.current_dir(bench).args(["build", "--quiet", "--release", "--package", package]);
-    // One at a time and in a directory of ours: features are not mixed, and every program is found in one place.
-    command.args(["--manifest-path", manifest, "--target-dir", "target"]);
-    Ok(command.stdin(Stdio::null()).status().context("cannot run cargo")?.success())
+/// Runs a command of a build; what it prints is of interest when it fails.
+fn execute(command: &[String], directory: &Path) -> Result<bool> {
+    let (program, arguments) = command.split_first().context("a build without a command")?;
+    println!("$ {}", command.join(" "));
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .output();
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => {
+            println!("cannot run {program}: {error}");
+            return Ok(false);
+        }
+    };
+    if !output.status.success() {
+        print!("{}", String::from_utf8_lossy(&output.stdout));
+        print!("{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(output.status.success())
 }

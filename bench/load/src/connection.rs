@@ -63,11 +63,12 @@ impl Connection {
     pub(crate) fn read(&mut self, batch: &mut Batch, buffers: &mut Buffers) -> Result<Option<Instant>> {
         let progress = &mut self.progress;
         let mut complete = false;
-        self.transport.read_all(&mut buffers.wire, &mut buffers.plain, |bytes| {
-            ensure!(!complete, "{} bytes more than were asked for", bytes.len());
-            complete = progress.take(batch, bytes)?;
-            Ok(())
-        })?;
+        self.transport
+            .read_all(&mut buffers.wire, &mut buffers.plain, |bytes| {
+                ensure!(!complete, "{} bytes more than were asked for", bytes.len());
+                complete = progress.take(batch, bytes)?;
+                Ok(())
+            })?;
         Ok(complete.then_some(progress.since))
     }
 }

@@ -72,7 +72,9 @@ mod tests {
 
     #[test]
     fn json_deflates_to_about_a_third() {
-        let length = compress(&payload(Kind::Json, 1024, 0)).len();
-        assert!((320..=370).contains(&length), "{length}");
+        let sum: usize = (0..16)
+            .map(|number| compress(&payload(Kind::Json, 1024, number)).len())
+            .sum();
+        assert!((320..=360).contains(&(sum / 16)), "{}", sum / 16);
     }
 }

@@ -52,6 +52,8 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
         "server_ns_per_message": window.server_ns.map(|ns| ns as f64 / messages),
         "server_busy": window.server_ns.map(|ns| ns as f64 / 1e9 / window.seconds),
         "client_ns_per_message": window.client_ns as f64 / messages,
+        // It spins: where this is less than 1, something else had its core.
+        "client_busy": window.client_ns as f64 / 1e9 / window.seconds,
         // From the write of a batch to the last byte of its answer; this client spins, so none of it is its wake-up.
         "latency_us": { "p50": us(0.5), "p99": us(0.99), "p999": us(0.999), "max": latencies.max() as f64 / 1000.0 },
         "wire_bytes_sent": batch.sent.len() as f64 / args.depth as f64,
@@ -78,7 +80,8 @@ fn measure(
     let mut window: Option<Start> = None;
     let (mut messages, mut last) = (0, begun);
     loop {
-        poll.poll(&mut events, Some(Duration::ZERO)).context("cannot wait for events")?;
+        poll.poll(&mut events, Some(Duration::ZERO))
+            .context("cannot wait for events")?;
         for event in &events {
             let connection = &mut connections[event.token().0];
             if event.is_writable() {
@@ -96,7 +99,10 @@ fn measure(
         }
         let now = Instant::now();
         if now.duration_since(last) > STALLED {
-            bail!("no answer for {} s; {messages} messages were answered", STALLED.as_secs());
+            bail!(
+                "no answer for {} s; {messages} messages were answered",
+                STALLED.as_secs()
+            );
         }
         match &window {
             None if now >= warm => {

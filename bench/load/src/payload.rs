@@ -17,7 +17,14 @@ pub(crate) fn payload(kind: Kind, size: usize, number: usize) -> Vec<u8> {
 
 /// Words with 1, 2 and 3 bytes a character, each with its space.
 const WORDS: [&str; 8] = [
-    "солнце ", "Straße ", "日本語 ", "ποταμός ", "żółty ", "연어 ", "лосось ", "紅鮭 ",
+    "солнце ",
+    "Straße ",
+    "日本語 ",
+    "ποταμός ",
+    "żółty ",
+    "연어 ",
+    "лосось ",
+    "紅鮭 ",
 ];
 
 fn letter(random: &mut Random) -> u8 {
@@ -53,10 +60,10 @@ fn json(size: usize, random: &mut Random) -> Vec<u8> {
             r#"{{"type":"{}","symbol":"{}","id":{},"price":{}.{:02},"size":{},"final":{}}}"#,
             KINDS[random.below(KINDS.len())],
             SYMBOLS[random.below(SYMBOLS.len())],
-            100_000_000 + random.below(900_000_000),
+            1_000_000_000 + random.below(1_000_000_000),
             random.below(1000),
             random.below(100),
-            random.below(10_000),
+            random.below(1_000_000),
             random.below(2) == 0,
         );
         // The event, a comma before it and the bracket behind all.

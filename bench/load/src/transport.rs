@@ -37,7 +37,11 @@ impl<'a> Connector<'a> {
 
     /// Connects and does the handshakes.
     pub(crate) fn connect(&self) -> Result<Transport> {
-        let socket = Socket::new(Domain::for_address(self.args.address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(self.args.address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         // Before connecting, since the window is negotiated then.
         socket.set_recv_buffer_size(KERNEL_BUFFER)?;
         socket.set_send_buffer_size(KERNEL_BUFFER)?;
@@ -52,7 +56,8 @@ impl<'a> Connector<'a> {
             let mut tls = Box::new(ClientConnection::new(Arc::clone(config), name)?);
             tls.set_buffer_limit(None);
             while tls.is_handshaking() {
-                tls.complete_io(&mut transport.tcp).context("the TLS handshake failed")?;
+                tls.complete_io(&mut transport.tcp)
+                    .context("the TLS handshake failed")?;
             }
             transport.tls = Some(tls);
         }
@@ -197,14 +202,26 @@ fn handshake(transport: &mut Transport, args: &Args) -> Result<()> {
         response.push(byte[0]);
     }
     let response = String::from_utf8_lossy(&response);
-    ensure!(response.starts_with("HTTP/1.1 101 "), "the server answered {response:?}");
-    ensure!(header(&response, "sec-websocket-accept") == Some(ACCEPT), "a wrong accept");
+    ensure!(
+        response.starts_with("HTTP/1.1 101 "),
+        "the server answered {response:?}"
+    );
+    ensure!(
+        header(&response, "sec-websocket-accept") == Some(ACCEPT),
+        "a wrong accept"
+    );
     let extensions = header(&response, "sec-websocket-extensions").unwrap_or_default();
     if args.deflate {
         let agreed = extensions.contains("permessage-deflate") && extensions.contains("server_no_context_takeover");
-        ensure!(agreed, "the server answered the offer of permessage-deflate with {extensions:?}");
+        ensure!(
+            agreed,
+            "the server answered the offer of permessage-deflate with {extensions:?}"
+        );
     } else {
-        ensure!(extensions.is_empty(), "an extension that was not offered: {extensions:?}");
+        ensure!(
+            extensions.is_empty(),
+            "an extension that was not offered: {extensions:?}"
+        );
     }
     Ok(())
 }

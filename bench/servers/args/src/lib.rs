@@ -34,7 +34,12 @@ impl ServerArgs {
         let mut rest = std::env::args().skip(1);
         while let Some(name) = rest.next() {
             match name.as_str() {
-                "--port" => args.port = rest.next().and_then(|port| port.parse().ok()).ok_or_else(|| wrong(&name))?,
+                "--port" => {
+                    args.port = rest
+                        .next()
+                        .and_then(|port| port.parse().ok())
+                        .ok_or_else(|| wrong(&name))?
+                }
                 "--deflate" => args.deflate = true,
                 "--batched" => args.batched = true,
                 "--tls" => {
@@ -81,5 +86,8 @@ pub fn announce(address: SocketAddr) -> io::Result<()> {
 }
 
 fn wrong(argument: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, format!("wrong argument or value: {argument}"))
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("wrong argument or value: {argument}"),
+    )
 }

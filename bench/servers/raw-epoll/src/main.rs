@@ -55,7 +55,10 @@ fn accept(listener: &TcpListener, poll: &Poll, connections: &mut Vec<Option<Conn
             Err(error) => return Err(error),
         };
         stream.set_nodelay(true)?;
-        let index = connections.iter().position(Option::is_none).unwrap_or(connections.len());
+        let index = connections
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(connections.len());
         if index == connections.len() {
             connections.push(None);
         }
