@@ -56,10 +56,38 @@ const fn cell(
     }
 }
 
-/// The cells of one task, or those of them whose name contains one of `wanted`.
+/// The cells of one task, or those of them that `wanted` names, whole or in part.
 pub(crate) fn of(task: Task, wanted: &[String]) -> impl Iterator<Item = &'static Cell> {
     ALL.iter().filter(move |cell| {
-        let chosen = wanted.is_empty() || wanted.iter().any(|part| cell.name.contains(part.as_str()));
+        let chosen = wanted.is_empty() || wanted.iter().any(|name| is_meant(cell.name, name));
         cell.task == task && chosen
     })
+}
+
+/// Whether `wanted` names a cell, whole or in part.
+pub(crate) fn exists(wanted: &str) -> bool {
+    ALL.iter().any(|cell| is_meant(cell.name, wanted))
+}
+
+/// `16b-d1` means that cell alone, though it is a part of `16b-d16`; `text` means all that have it in their names.
+fn is_meant(cell: &str, wanted: &str) -> bool {
+    let is_whole = ALL.iter().any(|cell| cell.name == wanted);
+    if is_whole {
+        cell == wanted
+    } else {
+        cell.contains(wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_name_means_one_cell() {
+        let count = |task, wanted: &str| of(task, &[wanted.to_owned()]).count();
+        assert_eq!(count(Task::Echo, "16b-d1"), 1);
+        assert_eq!(count(Task::Echo, "16b"), 4);
+        assert_eq!(count(Task::Tls, "16b"), 0);
+    }
 }

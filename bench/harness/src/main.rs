@@ -53,7 +53,7 @@ struct Args {
     /// These servers alone, beside the references
     #[arg(long, value_name = "SERVER", value_delimiter = ',')]
     only: Vec<String>,
-    /// The cells whose name contains one of these
+    /// These cells alone: whole names, or parts of names
     #[arg(long, value_name = "CELL", value_delimiter = ',')]
     cells: Vec<String>,
     /// Rounds; each runs every server once [default: 5, quick: 2]
@@ -137,6 +137,9 @@ fn run(args: &Args) -> Result<bool> {
         return Ok(true);
     }
     servers.check_names(&args.only)?;
+    if let Some(unknown) = args.cells.iter().find(|name| !cells::exists(name)) {
+        bail!("there is no cell {unknown}; `--list` lists them");
+    }
     let tasks = args.tasks();
     if let Some(namespace) = args.inside {
         return measure(args, &Environment::prepare(bench, namespace)?, &servers);

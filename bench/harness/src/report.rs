@@ -133,7 +133,7 @@ pub(crate) fn echo_page(task: &str, record: &Value, results: &[CellResult]) -> S
          They are medians, with quartiles in brackets.\nLatency is from the write of a batch to the last byte of its \
          answer, in a closed loop: it includes the wait behind the other\nconnections. `busy` is the part of its core \
          that the server used. uWebSockets accepts unmasked frames, and checks UTF-8 when a\nmessage is complete; \
-         the others check more.\n",
+         Sockeye refuses the former and checks UTF-8 as it comes.\n",
     );
     for result in results {
         let _ = write!(

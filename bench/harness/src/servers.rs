@@ -44,6 +44,8 @@ pub(crate) struct Server {
 #[derive(Debug)]
 pub(crate) struct Servers {
     pub(crate) all: Vec<Server>,
+    /// Files that are not there.
+    absent: Vec<&'static str>,
     bench: PathBuf,
 }
 
@@ -58,11 +60,11 @@ const FILES: [&str; 2] = ["servers.toml", "peers/peers.toml"];
 
 impl Servers {
     pub(crate) fn load(bench: &Path) -> Result<Self> {
-        let mut all = Vec::new();
+        let (mut all, mut absent) = (Vec::new(), Vec::new());
         for file in FILES {
             let path = bench.join(file);
             if !path.exists() {
-                println!("SKIPPED: all servers of {file}, which is not there");
+                absent.push(file);
                 continue;
             }
             let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -72,6 +74,7 @@ impl Servers {
         }
         Ok(Self {
             all,
+            absent,
             bench: bench.to_path_buf(),
         })
     }
@@ -99,6 +102,9 @@ impl Servers {
     /// Builds the wanted servers and the load generator, without which there is nothing to measure with. Answers with
     /// the servers that do not build; they are missing from the tables.
     pub(crate) fn build(&self, args: &Args) -> Result<Vec<String>> {
+        for file in &self.absent {
+            println!("SKIPPED: all servers of {file}, which is not there");
+        }
         let load = ["cargo", "build", "--release", "--package", "load"].map(String::from);
         if !execute(&load, &self.bench)? {
             bail!("the load generator does not build");
