@@ -19,7 +19,9 @@ pub(crate) fn run(context: &Context, options: &Options) -> Result<Tally> {
     let bench = context.root.join("bench");
     let mut build = context.cargo();
     // It starts programs and adds up figures: nothing in it has to be fast.
-    build.current_dir(&bench).args(["build", "--quiet", "--package", "harness", "--target-dir", "target"]);
+    build
+        .current_dir(&bench)
+        .args(["build", "--quiet", "--package", "harness", "--target-dir", "target"]);
     if !process::run(build)? {
         println!("FAILED: the harness does not build");
         return Ok(Tally::one(false));

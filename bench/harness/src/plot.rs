@@ -6,8 +6,8 @@ use crate::echo::{CellResult, Row};
 use crate::stats::Summary;
 
 /// Lengths in pixels.
-const WIDTH: f64 = 860.0;
-const LEFT: f64 = 230.0;
+const WIDTH: f64 = 890.0;
+const LEFT: f64 = 262.0;
 const RIGHT: f64 = 90.0;
 const TOP: f64 = 62.0;
 const STEP: f64 = 26.0;
