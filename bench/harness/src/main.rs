@@ -150,7 +150,7 @@ fn run(args: &Args) -> Result<bool> {
         ok = environment::isolated(bench, &without)?;
     }
     if tasks.contains(&Task::Parse) {
-        ok &= process::parse(bench)?;
+        ok &= process::parse(bench, args.quick)?;
     }
     Ok(ok)
 }

@@ -110,11 +110,14 @@ pub(crate) fn load<T: for<'de> Deserialize<'de>>(
 }
 
 /// The micro-benchmarks, by criterion, which compares them with its last run itself.
-pub(crate) fn parse(bench: &Path) -> Result<bool> {
+pub(crate) fn parse(bench: &Path, quick: bool) -> Result<bool> {
     let mut command = Command::new("cargo");
     command
         .current_dir(bench.join(".."))
-        .args(["bench", "--package", "sockeye-proto"]);
+        .args(["bench", "--package", "sockeye-proto", "--bench", "*"]);
+    if quick {
+        command.args(["--", "--quick"]);
+    }
     Ok(command
         .stdin(Stdio::null())
         .status()
