@@ -21,7 +21,7 @@ pub(crate) fn format(context: &Context) -> Result<Tally> {
     sum += Tally::one(process::run(command)?);
     for manifest in OTHER_MANIFESTS {
         let mut command = context.cargo();
-        command.args(["fmt", "--check", "--manifest-path", manifest]);
+        command.args(["fmt", "--all", "--check", "--manifest-path", manifest]);
         sum += Tally::one(process::run(command)?);
     }
     Ok(sum)
