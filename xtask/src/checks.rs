@@ -11,7 +11,12 @@ use crate::tally::Tally;
 use crate::tools;
 
 /// Workspaces of their own, beside the main one.
-const OTHER_MANIFESTS: [&str; 2] = ["fuzz/Cargo.toml", "conformance/no-std/Cargo.toml"];
+const OTHER_MANIFESTS: [&str; 4] = [
+    "fuzz/Cargo.toml",
+    "conformance/no-std/Cargo.toml",
+    "bench/Cargo.toml",
+    "bench/peers/Cargo.toml",
+];
 
 /// `cargo fmt --check`, in every workspace of the tree.
 pub(crate) fn format(context: &Context) -> Result<Tally> {
@@ -21,7 +26,7 @@ pub(crate) fn format(context: &Context) -> Result<Tally> {
     sum += Tally::one(process::run(command)?);
     for manifest in OTHER_MANIFESTS {
         let mut command = context.cargo();
-        command.args(["fmt", "--check", "--manifest-path", manifest]);
+        command.args(["fmt", "--all", "--check", "--manifest-path", manifest]);
         sum += Tally::one(process::run(command)?);
     }
     Ok(sum)

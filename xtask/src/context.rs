@@ -1,6 +1,7 @@
 //! Where the tree, the build directory and the installed tools are, and whether this is CI.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -62,7 +63,12 @@ impl Context {
     /// `cargo run` tells the program it starts about the package it built. A nested cargo must not hear that:
     /// some build scripts ask to be run again when such a variable changes.
     pub(crate) fn cargo(&self) -> Command {
-        let mut command = Command::new("cargo");
+        self.command("cargo")
+    }
+
+    /// A program that will run cargo itself, as [`cargo`](Self::cargo) would.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
         command.current_dir(&self.root);
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy();

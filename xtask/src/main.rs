@@ -10,6 +10,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 mod autobahn;
+mod bench;
 mod checks;
 mod context;
 mod deny;
@@ -51,6 +52,12 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Open the page of `sockeye serve` in headless Chromium: chat between two tabs, watch the ticker
     Page(page::Options),
+    /// Measure Sockeye against other implementations and against the kernel; `bench --help` says what and how
+    ///
+    /// bench/README.md explains what is measured. The servers are in a workspace of their own, so nothing else pays
+    /// for them.
+    #[command(disable_help_flag = true)]
+    Bench(bench::Options),
     /// Check every crate with each of its features alone, all together, and none
     Features,
     /// Link (and run) a program without the standard library
@@ -90,6 +97,7 @@ fn run(task: Task) -> Result<Tally> {
         Task::Autobahn(options) => autobahn::run(&context, &options),
         Task::Fuzz(options) => fuzz::run(&context, &options),
         Task::Page(options) => page::run(&context, &options),
+        Task::Bench(options) => bench::run(&context, &options),
         Task::Features => features::run(&context),
         Task::NoStd => no_std::run(&context),
         Task::Setup => tools::setup(&context),

@@ -1,0 +1,259 @@
+//! Messages there and back: rounds over all servers, with the references in between.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::cells::{self, Cell};
+use crate::environment::Environment;
+use crate::process::{Measured, Running, load};
+use crate::servers::{RAW, Server, UWS};
+use crate::stats::Summary;
+use crate::{Args, Task, plot, report};
+
+/// Servers between two runs of the references. The cost of a message drifts by a third within tens of seconds on
+/// virtual machines, so the references have to be measured again before it has.
+const BETWEEN: usize = 2;
+
+/// One run of one server.
+#[derive(Debug, Serialize)]
+pub(crate) struct Run {
+    /// Which round.
+    round: usize,
+    measured: Measured,
+    /// Server CPU per message of uWebSockets just before and after (their mean), divided by this run's.
+    to_uws: Option<f64>,
+    /// The same of raw TCP.
+    to_raw: Option<f64>,
+}
+
+/// All runs of one server in one cell, and their middle.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    pub(crate) server: String,
+    pub(crate) label: String,
+    pub(crate) version: String,
+    pub(crate) rate: Option<Summary>,
+    pub(crate) server_ns: Option<Summary>,
+    pub(crate) to_uws: Option<Summary>,
+    pub(crate) to_raw: Option<Summary>,
+    pub(crate) p50_us: Option<Summary>,
+    pub(crate) p99_us: Option<Summary>,
+    pub(crate) p999_us: Option<Summary>,
+    pub(crate) busy: Option<Summary>,
+    /// Bytes of one answer on the wire.
+    pub(crate) wire_bytes: Option<Summary>,
+    /// Why there are no figures.
+    pub(crate) failure: Option<String>,
+    runs: Vec<Run>,
+}
+
+/// What a cell came to.
+#[derive(Debug, Serialize)]
+pub(crate) struct CellResult {
+    pub(crate) cell: &'static str,
+    pub(crate) label: &'static str,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// Measures every cell of `task`; false when a server failed in one.
+pub(crate) fn run(
+    args: &Args,
+    environment: &Environment,
+    task: Task,
+    chosen: &[&Server],
+    output: &Path,
+) -> Result<bool> {
+    let able: Vec<&Server> = chosen.iter().copied().filter(|server| server.serves(task)).collect();
+    let mut results = Vec::new();
+    for cell in cells::of(task, &args.cells) {
+        println!("\n==== {}: {} ====", cell.name, cell.label);
+        let result = measure(args, environment, cell, &able)?;
+        print!("{}", report::table(&result));
+        std::fs::write(output.join(format!("{}.svg", cell.name)), plot::cell(&result))?;
+        results.push(result);
+        // After each cell, so that an interruption loses one cell and not an hour.
+        let name = format!("{task:?}").to_lowercase();
+        let settings = json!({ "repeats": args.repeats(), "seconds": args.seconds(), "quick": args.quick });
+        let record = json!({ "environment": environment.describe(), "settings": settings, "cells": &results });
+        report::write_json(&output.join(format!("{name}.json")), &record)?;
+        std::fs::write(
+            output.join(format!("{name}.md")),
+            report::echo_page(&name, &record, &results),
+        )?;
+    }
+    Ok(results
+        .iter()
+        .flat_map(|result| &result.rows)
+        .all(|row| row.failure.is_none()))
+}
+
+fn measure(args: &Args, environment: &Environment, cell: &'static Cell, able: &[&Server]) -> Result<CellResult> {
+    let mut rows: Vec<Row> = able.iter().map(|server| Row::new(server)).collect();
+    for round in 0..args.repeats() {
+        // Which server and what it took, in order of time.
+        let mut done: Vec<(usize, Measured)> = Vec::new();
+        for index in order(able) {
+            if rows[index].failure.is_some() {
+                continue;
+            }
+            match once(args, environment, cell, able[index]) {
+                Ok(measured) => done.push((index, measured)),
+                Err(error) => {
+                    println!("FAILED: {} in {}: {error:#}", able[index].name, cell.name);
+                    rows[index].failure = Some(format!("{error:#}"));
+                }
+            }
+        }
+        let costs: Vec<(&str, f64)> = done
+            .iter()
+            .map(|(index, measured)| (able[*index].name.as_str(), measured.server_ns_per_message))
+            .collect();
+        let ratios: Vec<_> = (0..done.len())
+            .map(|at| (ratio(&costs, at, UWS), ratio(&costs, at, RAW)))
+            .collect();
+        for ((index, measured), (to_uws, to_raw)) in done.into_iter().zip(ratios) {
+            rows[index].runs.push(Run {
+                round,
+                measured,
+                to_uws,
+                to_raw,
+            });
+        }
+    }
+    warn_of_others(rows.iter().flat_map(|row| &row.runs));
+    rows.iter_mut().for_each(Row::sum_up);
+    Ok(CellResult {
+        cell: cell.name,
+        label: cell.label,
+        rows,
+    })
+}
+
+/// The load spins, so what it did not get of its core went to other programs, and so did as much of the server's.
+fn warn_of_others<'a>(runs: impl Iterator<Item = &'a Run>) {
+    const ALONE: f64 = 0.9;
+    let shares: Vec<f64> = runs.map(|run| run.measured.client_busy).collect();
+    let disturbed = shares.iter().filter(|share| **share < ALONE).count();
+    if disturbed > 0 {
+        println!(
+            "WARNING: in {disturbed} of {} runs other programs had a part of the cores",
+            shares.len()
+        );
+    }
+}
+
+/// The order of one round: the references, two servers, the references, …, the references.
+fn order(able: &[&Server]) -> Vec<usize> {
+    let (references, others): (Vec<usize>, Vec<usize>) = (0..able.len()).partition(|index| able[*index].is_reference());
+    let mut order = references.clone();
+    for group in others.chunks(BETWEEN) {
+        order.extend(group);
+        order.extend(&references);
+    }
+    order
+}
+
+/// The cost of `reference` around the run at `at`, divided by that run's cost.
+fn ratio(costs: &[(&str, f64)], at: usize, reference: &str) -> Option<f64> {
+    let (name, cost) = costs[at];
+    if name == reference {
+        return Some(1.0);
+    }
+    let is_reference = |(name, _): &&(&str, f64)| *name == reference;
+    let before = costs[..at].iter().rev().find(is_reference);
+    let after = costs[at + 1..].iter().find(is_reference);
+    let around: Vec<f64> = before.into_iter().chain(after).map(|(_, cost)| *cost).collect();
+    let sum: f64 = around.iter().sum();
+    (!around.is_empty()).then(|| sum / around.len() as f64 / cost)
+}
+
+/// A new process of the server, for one run.
+fn once(args: &Args, environment: &Environment, cell: &Cell, server: &Server) -> Result<Measured> {
+    let deflate = cell.task == Task::Deflate;
+    let running = Running::start(environment, server, cell.task, deflate)?;
+    let mut arguments: Vec<String> = vec![
+        format!("--connections={}", cell.connections),
+        format!("--depth={}", cell.depth),
+        format!("--payload={}", cell.payload),
+        format!("--size={}", cell.size),
+        format!("--seconds={}", args.seconds()),
+        format!("--warm-up={}", args.warm_up(server)),
+    ];
+    if server.is_raw() {
+        arguments.push("--raw".into());
+    }
+    if deflate {
+        arguments.push("--deflate".into());
+    }
+    if cell.task == Task::Tls {
+        arguments.push(format!("--tls={}", environment.certificate.display()));
+    }
+    let measured: Measured = load(environment, &running, &arguments)?;
+    if !measured.server_ns_per_message.is_normal() {
+        bail!("the server took no CPU time");
+    }
+    Ok(measured)
+}
+
+impl Row {
+    fn new(server: &Server) -> Self {
+        Self {
+            server: server.name.clone(),
+            label: server.label.clone(),
+            version: server.version(),
+            rate: None,
+            server_ns: None,
+            to_uws: None,
+            to_raw: None,
+            p50_us: None,
+            p99_us: None,
+            p999_us: None,
+            busy: None,
+            wire_bytes: None,
+            failure: None,
+            runs: Vec::new(),
+        }
+    }
+
+    fn sum_up(&mut self) {
+        let of = |figure: fn(&Measured) -> f64| Summary::of(self.runs.iter().map(|run| figure(&run.measured)));
+        let (rate, server_ns, busy) = (of(|m| m.rate), of(|m| m.server_ns_per_message), of(|m| m.server_busy));
+        let latencies = (
+            of(|m| m.latency_us.p50),
+            of(|m| m.latency_us.p99),
+            of(|m| m.latency_us.p999),
+        );
+        let wire_bytes = of(|m| m.wire_bytes_received);
+        let to_uws = Summary::of(self.runs.iter().filter_map(|run| run.to_uws));
+        let to_raw = Summary::of(self.runs.iter().filter_map(|run| run.to_raw));
+        (self.rate, self.server_ns, self.busy) = (rate, server_ns, busy);
+        (self.p50_us, self.p99_us, self.p999_us) = latencies;
+        (self.wire_bytes, self.to_uws, self.to_raw) = (wire_bytes, to_uws, to_raw);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_compared_with_the_references_around_it() {
+        let costs = [
+            (UWS, 100.0),
+            (RAW, 80.0),
+            ("a", 50.0),
+            (UWS, 140.0),
+            (RAW, 90.0),
+            ("b", 70.0),
+        ];
+        assert_eq!(ratio(&costs, 0, UWS), Some(1.0));
+        assert_eq!(ratio(&costs, 1, UWS), Some(1.5));
+        assert_eq!(ratio(&costs, 2, UWS), Some(2.4));
+        assert_eq!(ratio(&costs, 2, RAW), Some(1.7));
+        assert_eq!(ratio(&costs, 5, UWS), Some(2.0));
+        assert_eq!(ratio(&costs, 2, "none"), None);
+    }
+}

@@ -1,0 +1,126 @@
+//! The programs: a server in the background, the load in front of it, cargo's benchmarks.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::Task;
+use crate::environment::Environment;
+use crate::servers::Server;
+
+/// A server that runs, killed when this is dropped.
+pub(crate) struct Running {
+    child: Child,
+    address: String,
+    /// A server that wrote to a closed pipe would end.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    /// Starts a server on its core; what it says on stderr goes to a log.
+    pub(crate) fn start(environment: &Environment, server: &Server, task: Task, deflate: bool) -> Result<Self> {
+        let mut command = server.start();
+        if deflate && !server.is_raw() {
+            command.arg("--deflate");
+        }
+        if task == Task::Tls {
+            command.arg("--tls").arg(&environment.certificate).arg(&environment.key);
+        }
+        let logs = environment.bench.join("target/logs");
+        std::fs::create_dir_all(&logs)?;
+        let log = logs.join(&server.name).with_extension("log");
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log)?);
+        let mut child = environment
+            .on_server_core(|| Ok(command.spawn()?))
+            .context("it cannot be started")?;
+        let stdout = child.stdout.take().context("it has no stdout")?;
+        let mut running = Self {
+            child,
+            address: String::new(),
+            _stdout: BufReader::new(stdout),
+        };
+        let mut line = String::new();
+        // Ends with its first line, or with the server.
+        running._stdout.read_line(&mut line)?;
+        let Some(address) = line.trim_end().strip_prefix("listening ") else {
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            bail!("it did not start: {line}{}", said.trim_end());
+        };
+        running.address = address.to_owned();
+        Ok(running)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only when the server has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the load generator measured; it explains the fields.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    pub(crate) rate: f64,
+    pub(crate) server_ns_per_message: f64,
+    pub(crate) server_busy: f64,
+    pub(crate) client_ns_per_message: f64,
+    pub(crate) client_busy: f64,
+    pub(crate) latency_us: Latency,
+    pub(crate) wire_bytes_sent: f64,
+    pub(crate) wire_bytes_received: f64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Latency {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+}
+
+/// Runs the load generator on its core and reads its answer.
+pub(crate) fn load<T: for<'de> Deserialize<'de>>(
+    environment: &Environment,
+    running: &Running,
+    arguments: &[String],
+) -> Result<T> {
+    let mut command = Command::new(environment.bench.join("target/release/load"));
+    command.args(["--address", &running.address, "--pid", &running.child.id().to_string()]);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = environment
+        .on_load_core(|| Ok(command.spawn()?))
+        .context("the load cannot be started")?;
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim_end());
+    }
+    serde_json::from_slice(&output.stdout).context("the load's answer is not understood")
+}
+
+/// The micro-benchmarks, by criterion, which compares them with its last run itself.
+pub(crate) fn parse(bench: &Path, quick: bool) -> Result<bool> {
+    let mut command = Command::new("cargo");
+    command
+        .current_dir(bench.join(".."))
+        .args(["bench", "--package", "sockeye-proto", "--bench", "*"]);
+    if quick {
+        command.args(["--", "--quick"]);
+    }
+    Ok(command
+        .stdin(Stdio::null())
+        .status()
+        .context("cannot run cargo")?
+        .success())
+}
