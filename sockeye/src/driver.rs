@@ -328,6 +328,11 @@ impl<T: AsyncWrite + Unpin + Send + 'static> Driver<T> {
 }
 
 impl<T: AsyncWrite + Unpin + Send + 'static> Driver<T> {
+    /// The caller has been cancelled while it waited for the output to leave: it leaves all the same.
+    pub(crate) fn leave(&self) {
+        self.outlet.leave();
+    }
+
     /// Queues a message, and answers as [`queue_corked`](Self::queue_corked). A large payload is not copied.
     #[inline]
     pub(crate) fn queue_message(&mut self, message: Message) -> Result<bool, Error> {

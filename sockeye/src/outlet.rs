@@ -79,6 +79,17 @@ impl<T: AsyncWrite + Unpin + Send + 'static> Outlet<T> {
         self.register()
     }
 
+    /// Nobody waits any more for the output to leave: sees to it that it does.
+    #[cold]
+    pub(crate) fn leave(self: &Arc<Self>) {
+        let mut inner = self.lock();
+        if inner.unwritten() > 0 && inner.broken.is_none() && !inner.registered && !inner.relieved {
+            inner.registered = true;
+            drop(inner);
+            self.register();
+        }
+    }
+
     #[cold]
     fn register(self: &Arc<Self>) -> bool {
         let registered = flusher::register(self.clone()).is_ok();

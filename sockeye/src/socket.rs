@@ -253,17 +253,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
     /// # Cancel safety
     ///
     /// The message is accepted, whole, by the call itself; the future only waits for the transport. Dropping it loses
-    /// nothing: what was accepted leaves with the next `send`, `recv` or [`flush`](Self::flush).
+    /// nothing: what was accepted leaves all the same.
     ///
     /// # Examples
     ///
     /// See [`WebSocket`].
     pub fn send(&mut self, message: impl Into<Message>) -> Sending<'_, T> {
         let queued = self.driver.queue_message(message.into());
-        Sending {
-            driver: &mut self.driver,
-            queued: Some(queued),
-        }
+        Sending::new(&mut self.driver, queued)
     }
 
     /// Sends a message that is borrowed, with a say in its compression.
@@ -275,10 +272,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
     /// # Cancel safety
     ///
     /// As [`send`](Self::send).
-    pub async fn send_with<'a>(&mut self, payload: impl Into<Payload<'a>>, compress: Compress) -> Result<(), Error> {
+    pub fn send_with<'a>(&mut self, payload: impl Into<Payload<'a>>, compress: Compress) -> Sending<'_, T> {
         let payload = payload.into();
         self.send_by(|connection, output| connection.send_with(payload, compress, output))
-            .await
     }
 
     /// Sends one fragment of a message whose length is not known yet; the one with `fin` ends it (RFC 6455 §5.4).
@@ -290,10 +286,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
     /// # Cancel safety
     ///
     /// As [`send`](Self::send).
-    pub async fn send_fragment<'a>(&mut self, payload: impl Into<Payload<'a>>, fin: bool) -> Result<(), Error> {
+    pub fn send_fragment<'a>(&mut self, payload: impl Into<Payload<'a>>, fin: bool) -> Sending<'_, T> {
         let payload = payload.into();
         self.send_by(|connection, output| connection.send_fragment(payload, fin, Compress::Auto, output))
-            .await
     }
 
     /// Sends a message that was encoded once for many connections.
@@ -305,9 +300,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
     /// # Cancel safety
     ///
     /// As [`send`](Self::send).
-    pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> Sending<'_, T> {
         self.send_by(|connection, output| connection.send_prepared(prepared, output))
-            .await
     }
 
     /// Sends a ping of at most 125 bytes. Its pong shows as [`Event::Pong`] in [`next_event`](Self::next_event).
@@ -319,9 +313,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
     /// # Cancel safety
     ///
     /// As [`send`](Self::send).
-    pub async fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+    pub fn ping(&mut self, payload: &[u8]) -> Sending<'_, T> {
         self.send_by(|connection, output| connection.ping(payload, output))
-            .await
     }
 
     /// Sends a pong that nobody asked for, at most 125 bytes: a heartbeat without an answer (RFC 6455 §5.5.3).
@@ -333,19 +326,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
     /// # Cancel safety
     ///
     /// As [`send`](Self::send).
-    pub async fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
+    pub fn pong(&mut self, payload: &[u8]) -> Sending<'_, T> {
         self.send_by(|connection, output| connection.pong(payload, output))
-            .await
     }
 
-    async fn send_by(
+    fn send_by(
         &mut self,
         encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
-    ) -> Result<(), Error> {
-        if self.driver.queue_corked(encode)? {
-            return Ok(());
-        }
-        self.flush().await
+    ) -> Sending<'_, T> {
+        let queued = self.driver.queue_corked(encode);
+        Sending::new(&mut self.driver, queued)
     }
 }
 
@@ -365,23 +355,58 @@ fn poll_driver<T: AsyncRead + AsyncWrite + Unpin, R>(
     driver.poll_next(&mut wakers, take)
 }
 
-/// The future of [`WebSocket::send`]: the message has been accepted, and waits for the transport.
+/// The future of [`WebSocket::send`] and its like: the message has been accepted, and waits for the transport.
 #[must_use = "the message may wait for room, and errors are told here"]
-pub struct Sending<'a, T> {
+pub struct Sending<'a, T: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     driver: &'a mut Driver<T>,
-    /// Whether the message can be left to the flusher; `None` once that has been looked at.
-    queued: Option<Result<bool, Error>>,
+    state: SendingState,
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Future for Sending<'_, T> {
+enum SendingState {
+    /// The call could not be done.
+    Failed(Error),
+    /// The message is in the output, to be written.
+    Waiting,
+    /// It has been, or a flusher will see to it.
+    Done,
+}
+
+impl<'a, T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Sending<'a, T> {
+    /// Of a call that says whether its message can be left to the flusher.
+    #[inline]
+    fn new(driver: &'a mut Driver<T>, queued: Result<bool, Error>) -> Self {
+        let state = match queued {
+            Ok(true) => SendingState::Done,
+            Ok(false) => SendingState::Waiting,
+            Err(error) => SendingState::Failed(error),
+        };
+        Self { driver, state }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Future for Sending<'_, T> {
     type Output = Result<(), Error>;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.queued.take() {
-            Some(Ok(true)) => Poll::Ready(Ok(())),
-            Some(Err(error)) => Poll::Ready(Err(error)),
-            Some(Ok(false)) | None => self.driver.poll_send(cx),
+        match std::mem::replace(&mut self.state, SendingState::Done) {
+            SendingState::Done => Poll::Ready(Ok(())),
+            SendingState::Failed(error) => Poll::Ready(Err(error)),
+            SendingState::Waiting => {
+                let sent = self.driver.poll_send(cx);
+                if sent.is_pending() {
+                    self.state = SendingState::Waiting;
+                }
+                sent
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for Sending<'_, T> {
+    fn drop(&mut self) {
+        if let SendingState::Waiting = self.state {
+            self.driver.leave();
         }
     }
 }
@@ -424,7 +449,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<T> {
     }
 }
 
-impl<T> fmt::Debug for Sending<'_, T> {
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> fmt::Debug for Sending<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sending").finish_non_exhaustive()
     }

@@ -109,7 +109,7 @@ impl Wake for Tasks {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Sender<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Sender<T> {
     /// Sends a message, and waits until the transport has taken it.
     ///
     /// # Errors
@@ -230,11 +230,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sender<T> {
     /// Safe.
     pub async fn flush(&self) -> Result<(), Error> {
         let write = Waker::from(self.shared.tasks.clone());
-        poll_fn(|cx| {
+        let cancelled = Cancelled(&self.shared);
+        let sent = poll_fn(|cx| {
             self.shared.tasks.wait_to_send(cx);
             self.shared.driver().poll_send(&mut Context::from_waker(&write))
         })
-        .await
+        .await;
+        std::mem::forget(cancelled);
+        sent
     }
 
     /// Bytes of frames that were accepted for sending and not yet given to the transport.
@@ -249,6 +252,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sender<T> {
     ) -> Result<(), Error> {
         self.shared.driver().queue(encode)?;
         self.flush().await
+    }
+}
+
+/// Is dropped with a future that nobody waits for any more: what it was to send leaves all the same.
+struct Cancelled<'a, T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&'a Shared<T>);
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for Cancelled<'_, T> {
+    fn drop(&mut self) {
+        self.0.driver().leave();
     }
 }
 

@@ -276,3 +276,22 @@ async fn a_dropped_connection_ends_though_the_peer_does_not_read() {
         .unwrap();
     assert!(rest.len() <= 64);
 }
+
+/// A send that waits for a peer that does not read is cancelled: the message leaves when the peer reads, with nobody to
+/// help, also if the future was never polled.
+#[tokio::test]
+async fn a_cancelled_send_leaves_all_the_same() {
+    for polled in [true, false] {
+        let (mut ws, _, mut peer) = served(100).await;
+        let large = "x".repeat(10_000);
+        let mut sending = ws.send(large.as_str());
+        if polled {
+            assert!((&mut sending).now_or_never().is_none());
+        }
+        drop(sending);
+        assert_eq!(peer.frame().await, Some((TEXT, large.clone().into_bytes())));
+        let (sender, _receiver) = ws.split();
+        assert!(sender.send(large.as_str()).now_or_never().is_none());
+        assert_eq!(peer.frame().await, Some((TEXT, large.into_bytes())));
+    }
+}

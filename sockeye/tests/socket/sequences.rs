@@ -20,7 +20,7 @@ fn messages() -> impl Strategy<Value = Vec<Message>> {
 /// Sends all, and receives until the other end has closed.
 async fn talk<T>(ws: sockeye::WebSocket<T>, messages: Vec<Message>) -> Vec<Message>
 where
-    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, mut receiver) = ws.split();
     let sending = async {
