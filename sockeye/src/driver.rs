@@ -100,6 +100,11 @@ impl<T> Driver<T> {
         encode_into(&mut outlet, &mut self.connection, &mut self.replies, encode)
     }
 
+    /// Where the output ends now; see [`poll_send`](Self::poll_send).
+    pub(crate) fn output_end(&self) -> u64 {
+        self.outlet.lock().end()
+    }
+
     /// Queues a Close, from when the peer has `close_within` to answer.
     pub(crate) fn queue_close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
         let queued = self.queue(|connection, output| connection.close(code, reason, output));
@@ -220,12 +225,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
     }
 
-    /// The same for one who sends, and waits no longer than the connection lasts.
-    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if matches!(self.ending, Ending::Over) && self.unwritten() > 0 {
+    /// The same for one who has sent something that ends at `end` of the output. It waits for no more than that, such as the
+    /// pongs behind it, for which the peer may want to be read first; and no longer than the connection lasts.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, end: u64) -> Poll<Result<(), Error>> {
+        if matches!(self.ending, Ending::Over) && !self.outlet.lock().has_taken(end) {
             return Poll::Ready(Err(Error::ConnectionLost));
         }
         let flushed = self.poll_flush(cx);
+        if flushed.is_pending() && self.outlet.lock().has_taken(end) {
+            return Poll::Ready(Ok(()));
+        }
         if flushed.is_pending() && self.deadline_passed(cx) {
             return Poll::Ready(Err(Error::Timeout(Timeout::Close)));
         }
@@ -311,19 +320,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 }
 
 impl<T: AsyncWrite + Unpin + Send + 'static> Driver<T> {
-    /// Queues something, and answers whether the output can be left until the running task yields: while input is left to
-    /// be parsed, more of it is likely to follow.
+    /// Queues something, and answers where it ends in the output; or `None` if the output can be left until the running
+    /// task yields: while input is left to be parsed, more of it is likely to follow.
     #[inline]
     pub(crate) fn queue_corked(
         &mut self,
         encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<u64>, Error> {
         if !matches!(self.ending, Ending::Not) {
             return Err(SendError::Closed.into());
         }
         let mut outlet = self.outlet.lock();
         encode_into(&mut outlet, &mut self.connection, &mut self.replies, encode)?;
-        Ok(!self.input.is_empty() && self.outlet.cork(outlet))
+        let end = outlet.end();
+        let corked = !self.input.is_empty() && self.outlet.cork(outlet);
+        Ok((!corked).then_some(end))
     }
 }
 
@@ -335,7 +346,7 @@ impl<T: AsyncWrite + Unpin + Send + 'static> Driver<T> {
 
     /// Queues a message, and answers as [`queue_corked`](Self::queue_corked). A large payload is not copied.
     #[inline]
-    pub(crate) fn queue_message(&mut self, message: Message) -> Result<bool, Error> {
+    pub(crate) fn queue_message(&mut self, message: Message) -> Result<Option<u64>, Error> {
         if message.len() < UNCOPIED || !self.input.is_empty() {
             return self.queue_corked(|connection, output| connection.send(&message, output));
         }
@@ -344,10 +355,11 @@ impl<T: AsyncWrite + Unpin + Send + 'static> Driver<T> {
             uncopied = connection.send_uncopied(&message, UNCOPIED, output)?;
             Ok(())
         })?;
+        let mut outlet = self.outlet.lock();
         if uncopied {
-            self.outlet.lock().set_tail(message.into_bytes());
+            outlet.set_tail(message.into_bytes());
         }
-        Ok(false)
+        Ok(Some(outlet.end()))
     }
 }
 

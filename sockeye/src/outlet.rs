@@ -25,6 +25,8 @@ pub(crate) struct Inner<T> {
     tail: Bytes,
     /// Bytes of the two that have gone out.
     written: usize,
+    /// Bytes that have gone out since the beginning.
+    taken: u64,
     /// Whether the transport has taken anything since this was last asked.
     progress: bool,
     /// Whether the transport has taken anything since it was last flushed.
@@ -35,6 +37,9 @@ pub(crate) struct Inner<T> {
     registered: bool,
     /// Whether a task waits for room to write, in the sender's absence.
     relieved: bool,
+    /// Whether the transport had no room when it was last asked. It has a waker of `waiting` then, in whose place no other may
+    /// come: its wake-up is for all who wait.
+    blocked: bool,
     /// Who waits for room to write; made when somebody first has to.
     waiting: Option<Arc<Waiting>>,
 }
@@ -47,11 +52,13 @@ impl<T> Outlet<T> {
                 output: Vec::new(),
                 tail: Bytes::new(),
                 written: 0,
+                taken: 0,
                 progress: false,
                 unflushed: false,
                 broken: None,
                 registered: false,
                 relieved: false,
+                blocked: false,
                 waiting: None,
             }),
         })
@@ -104,6 +111,16 @@ impl<T> Inner<T> {
     /// Bytes of output that have not been written to the transport.
     pub(crate) fn unwritten(&self) -> usize {
         self.output.len() + self.tail.len() - self.written
+    }
+
+    /// Where the output ends now, in bytes since the beginning: whoever has appended to it waits for this.
+    pub(crate) fn end(&self) -> u64 {
+        self.taken + self.unwritten() as u64
+    }
+
+    /// Whether the transport has taken the output up to there.
+    pub(crate) fn has_taken(&self, end: u64) -> bool {
+        self.taken >= end
     }
 
     /// An error that the transport had; it is final.
@@ -167,16 +184,20 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
             return Poll::Ready(Err(error));
         }
         // Nearly always there is room. Only if not does anybody wait, and then both who may.
-        let mut flushed = self.poll_write(&mut Context::from_waker(Waker::noop()));
-        if flushed.is_pending() {
-            let waiting = self.waiting.get_or_insert_default().clone();
-            waiting.set(Waiting::task, cx.waker());
-            flushed = self.poll_write(&mut Context::from_waker(&Waker::from(waiting)));
+        if !self.blocked {
+            let flushed = self.poll_write(&mut Context::from_waker(Waker::noop()));
+            if flushed.is_ready() {
+                return self.flushed(flushed);
+            }
         }
+        let waiting = self.waiting.get_or_insert_default().clone();
+        waiting.set(Waiting::task, cx.waker());
+        let flushed = self.poll_write(&mut Context::from_waker(&Waker::from(waiting)));
         self.flushed(flushed)
     }
 
     fn flushed(&mut self, flushed: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        self.blocked = flushed.is_pending();
         // Where output never comes to an end, what has left it must not pile up.
         if flushed.is_pending() && self.tail.is_empty() && self.written >= self.output.len() / 2 {
             self.output.drain(..self.written);
@@ -195,7 +216,10 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
         while self.unwritten() > 0 {
             match ready!(self.poll_write_some(cx))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.written += written,
+                written => {
+                    self.written += written;
+                    self.taken += written as u64;
+                }
             }
             self.progress = true;
             self.unflushed = true;
@@ -231,7 +255,11 @@ impl<T: AsyncWrite + Unpin + Send + 'static> Flush for Outlet<T> {
         if (inner.unwritten() == 0 && !inner.unflushed) || inner.broken.is_some() || inner.relieved {
             return;
         }
-        let flushed = inner.poll_write(&mut Context::from_waker(Waker::noop()));
+        let waker = match &inner.waiting {
+            Some(waiting) if inner.blocked => Waker::from(waiting.clone()),
+            _ => Waker::noop().clone(),
+        };
+        let flushed = inner.poll_write(&mut Context::from_waker(&waker));
         if inner.flushed(flushed).is_ready() {
             if let Some(waiting) = &inner.waiting {
                 waiting.wake_by_ref();

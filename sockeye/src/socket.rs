@@ -168,7 +168,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     ///
     /// Safe.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.driver.poll_send(cx)).await
+        let end = self.driver.output_end();
+        poll_fn(|cx| self.driver.poll_send(cx, end)).await
     }
 
     /// Closes the connection: sends a Close, waits for the peer's, and ends the transport. What still arrives before the
@@ -365,19 +366,19 @@ pub struct Sending<'a, T: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
 enum SendingState {
     /// The call could not be done.
     Failed(Error),
-    /// The message is in the output, to be written.
-    Waiting,
+    /// The message is in the output, which is to be written up to here.
+    Waiting(u64),
     /// It has been, or a flusher will see to it.
     Done,
 }
 
 impl<'a, T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Sending<'a, T> {
-    /// Of a call that says whether its message can be left to the flusher.
+    /// Of a call that says where its message ends in the output, unless it can be left to the flusher.
     #[inline]
-    fn new(driver: &'a mut Driver<T>, queued: Result<bool, Error>) -> Self {
+    fn new(driver: &'a mut Driver<T>, queued: Result<Option<u64>, Error>) -> Self {
         let state = match queued {
-            Ok(true) => SendingState::Done,
-            Ok(false) => SendingState::Waiting,
+            Ok(None) => SendingState::Done,
+            Ok(Some(end)) => SendingState::Waiting(end),
             Err(error) => SendingState::Failed(error),
         };
         Self { driver, state }
@@ -392,10 +393,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Future for Sending<'_, 
         match std::mem::replace(&mut self.state, SendingState::Done) {
             SendingState::Done => Poll::Ready(Ok(())),
             SendingState::Failed(error) => Poll::Ready(Err(error)),
-            SendingState::Waiting => {
-                let sent = self.driver.poll_send(cx);
+            SendingState::Waiting(end) => {
+                let sent = self.driver.poll_send(cx, end);
                 if sent.is_pending() {
-                    self.state = SendingState::Waiting;
+                    self.state = SendingState::Waiting(end);
                 }
                 sent
             }
@@ -405,7 +406,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Future for Sending<'_, 
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for Sending<'_, T> {
     fn drop(&mut self) {
-        if let SendingState::Waiting = self.state {
+        if let SendingState::Waiting(_) = self.state {
             self.driver.leave();
         }
     }
@@ -428,7 +429,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<T> {
         if driver.unwritten() < SINK_BATCH {
             return Poll::Ready(Ok(()));
         }
-        driver.poll_send(cx)
+        let end = driver.output_end();
+        driver.poll_send(cx, end)
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
@@ -437,7 +439,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.get_mut().driver.poll_send(cx)
+        let driver = &mut self.get_mut().driver;
+        let end = driver.output_end();
+        driver.poll_send(cx, end)
     }
 
     /// Sends a Close with code 1000 and finishes the closing handshake, discarding messages that still arrive.

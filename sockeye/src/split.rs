@@ -231,9 +231,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Sender<T> {
     pub async fn flush(&self) -> Result<(), Error> {
         let write = Waker::from(self.shared.tasks.clone());
         let cancelled = Cancelled(&self.shared);
+        let end = self.shared.driver().output_end();
         let sent = poll_fn(|cx| {
             self.shared.tasks.wait_to_send(cx);
-            self.shared.driver().poll_send(&mut Context::from_waker(&write))
+            self.shared.driver().poll_send(&mut Context::from_waker(&write), end)
         })
         .await;
         std::mem::forget(cancelled);
