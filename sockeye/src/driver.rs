@@ -228,11 +228,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// The same for one who has sent something that ends at `end` of the output. It waits for no more than that, such as the
     /// pongs behind it, for which the peer may want to be read first; and no longer than the connection lasts.
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, end: u64) -> Poll<Result<(), Error>> {
-        if matches!(self.ending, Ending::Over) && !self.outlet.lock().has_taken(end) {
+        if matches!(self.ending, Ending::Over) && !self.outlet.lock().has_left(end) {
             return Poll::Ready(Err(Error::ConnectionLost));
         }
         let flushed = self.poll_flush(cx);
-        if flushed.is_pending() && self.outlet.lock().has_taken(end) {
+        if flushed.is_pending() && self.outlet.lock().has_left(end) {
             return Poll::Ready(Ok(()));
         }
         if flushed.is_pending() && self.deadline_passed(cx) {

@@ -27,6 +27,8 @@ pub(crate) struct Inner<T> {
     written: usize,
     /// Bytes that have gone out since the beginning.
     taken: u64,
+    /// How many of these were also flushed: TLS holds back what the socket has no room for.
+    flushed: u64,
     /// Whether the transport has taken anything since this was last asked.
     progress: bool,
     /// Whether the transport has taken anything since it was last flushed.
@@ -37,8 +39,8 @@ pub(crate) struct Inner<T> {
     registered: bool,
     /// Whether a task waits for room to write, in the sender's absence.
     relieved: bool,
-    /// Whether the transport had no room when it was last asked. It has a waker of `waiting` then, in whose place no other may
-    /// come: its wake-up is for all who wait.
+    /// Whether the transport had no room when it was last asked. It has a waker of `waiting` then, in whose place no other
+    /// may come: its wake-up is for all who wait.
     blocked: bool,
     /// Who waits for room to write; made when somebody first has to.
     waiting: Option<Arc<Waiting>>,
@@ -53,6 +55,7 @@ impl<T> Outlet<T> {
                 tail: Bytes::new(),
                 written: 0,
                 taken: 0,
+                flushed: 0,
                 progress: false,
                 unflushed: false,
                 broken: None,
@@ -90,7 +93,8 @@ impl<T: AsyncWrite + Unpin + Send + 'static> Outlet<T> {
     #[cold]
     pub(crate) fn leave(self: &Arc<Self>) {
         let mut inner = self.lock();
-        if inner.unwritten() > 0 && inner.broken.is_none() && !inner.registered && !inner.relieved {
+        if (inner.unwritten() > 0 || inner.unflushed) && inner.broken.is_none() && !inner.registered && !inner.relieved
+        {
             inner.registered = true;
             drop(inner);
             self.register();
@@ -118,9 +122,9 @@ impl<T> Inner<T> {
         self.taken + self.unwritten() as u64
     }
 
-    /// Whether the transport has taken the output up to there.
-    pub(crate) fn has_taken(&self, end: u64) -> bool {
-        self.taken >= end
+    /// Whether the output has left up to there.
+    pub(crate) fn has_left(&self, end: u64) -> bool {
+        self.flushed >= end
     }
 
     /// An error that the transport had; it is final.
@@ -214,7 +218,12 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.unwritten() > 0 {
-            match ready!(self.poll_write_some(cx))? {
+            let written = self.poll_write_some(cx);
+            if written.is_pending() {
+                // What the transport has taken may leave without what it has not.
+                let _ = self.poll_flush_taken(cx)?;
+            }
+            match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => {
                     self.written += written;
@@ -227,9 +236,14 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
         if self.written > 0 {
             self.clear();
         }
+        self.poll_flush_taken(cx)
+    }
+
+    fn poll_flush_taken(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.unflushed {
             ready!(Pin::new(&mut self.io).poll_flush(cx))?;
             self.unflushed = false;
+            self.flushed = self.taken;
         }
         Poll::Ready(Ok(()))
     }

@@ -24,8 +24,8 @@ use crate::error::Error;
 
 /// The half that sends. See [`WebSocket::split`](crate::WebSocket::split).
 ///
-/// Several tasks may share it, in an [`Arc`]. What its methods queue leaves at once if the transport takes it. The closing handshake is completed by the
-/// [`Receiver`], which is to be polled to its end.
+/// Several tasks may share it, in an [`Arc`]. What its methods queue leaves at once if the transport takes it. The closing
+/// handshake is completed by the [`Receiver`], which is to be polled to its end.
 pub struct Sender<T> {
     shared: Arc<Shared<T>>,
 }
