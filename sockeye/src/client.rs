@@ -89,13 +89,17 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn connect(&self, url: &str) -> Result<WebSocket<Stream>, ConnectError> {
-        let uri = WebSocketUri::parse(url)?;
-        let connecting = async {
-            let stream = self.transport(&uri).await?;
-            self.handshake(stream, &uri).await
-        };
-        self.within_deadline(connecting).await
+    pub fn connect(&self, url: &str) -> impl Future<Output = Result<WebSocket<Stream>, ConnectError>> {
+        // In a box, here and in the server: a task is as large as the largest thing that it awaits, for as long as it lives,
+        // and a handshake takes ten times what the connection takes.
+        Box::pin(async move {
+            let uri = WebSocketUri::parse(url)?;
+            let connecting = async {
+                let stream = self.transport(&uri).await?;
+                self.handshake(stream, &uri).await
+            };
+            self.within_deadline(connecting).await
+        })
     }
 
     /// Does the opening handshake for `url` over a transport that is already there. TLS, if the URL asks for it, is the
@@ -112,12 +116,14 @@ impl Client {
     /// # Examples
     ///
     /// See [`WebSocket`].
-    pub async fn connect_over<T>(&self, io: T, url: &str) -> Result<WebSocket<T>, ConnectError>
+    pub fn connect_over<T>(&self, io: T, url: &str) -> impl Future<Output = Result<WebSocket<T>, ConnectError>>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        let uri = WebSocketUri::parse(url)?;
-        self.within_deadline(self.handshake(io, &uri)).await
+        Box::pin(async move {
+            let uri = WebSocketUri::parse(url)?;
+            self.within_deadline(self.handshake(io, &uri)).await
+        })
     }
 
     async fn within_deadline<W>(
@@ -165,7 +171,7 @@ impl Client {
         let connection = connection.with_deflate(established.deflate());
         let handshake = Handshake {
             subprotocol: established.subprotocol().map(Into::into),
-            headers: Box::new(established.headers().clone()),
+            headers: established.headers().clone(),
         };
         let driver = Driver::new(io, connection, input, shared.close_timeout);
         Ok(WebSocket::new(driver, handshake))

@@ -30,7 +30,7 @@ pub(crate) struct Driver<T> {
     /// Whether all output is known to have left: nobody appends to it but this.
     settled: bool,
     /// Pings received since the transport last took output.
-    unanswered: usize,
+    unanswered: u32,
     close_within: Duration,
     /// Runs from when a Close was sent, or the connection failed.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -273,7 +273,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// The next event in the input; without one, it wants more, or the connection has failed.
     fn next_event(&mut self) -> Option<Event<Bytes>> {
-        match self.connection.receive_bytes(self.input.bytes(), &mut self.replies) {
+        let (connection, replies) = (&mut self.connection, &mut self.replies);
+        match self.input.with_bytes(|input| connection.receive_bytes(input, replies)) {
             Ok(event) => {
                 match event {
                     Some(Event::Close(_)) => self.end_with(Ok(())),
@@ -540,4 +541,4 @@ const RETAINED_REPLIES: usize = 256;
 ///
 /// Output alone is no reason to stop: two ends that both send much would wait for each other for ever. Nor can two that
 /// both ping: the one that reads lets the other write, and then it reads again.
-const UNANSWERED_PINGS: usize = 1024;
+const UNANSWERED_PINGS: u32 = 1024;

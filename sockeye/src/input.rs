@@ -3,52 +3,78 @@
 use std::io;
 use std::task::Poll;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 
 use crate::pool::{self, READ_SIZE};
 
-/// Received bytes, without storage while there are none.
+/// Received bytes. One word, without anything behind it while there are none.
 #[derive(Default)]
-pub(crate) struct Input {
-    bytes: BytesMut,
+pub(crate) struct Input(Option<Box<Buffer>>);
+
+/// A buffer that goes from connection to connection.
+pub(crate) struct Buffer {
+    pub(crate) bytes: BytesMut,
     /// How many of them are consumed: they are cut off when it has to be, not for each message.
     start: usize,
 }
 
+impl Buffer {
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self::new(BytesMut::with_capacity(capacity))
+    }
+
+    fn new(bytes: BytesMut) -> Self {
+        Self { bytes, start: 0 }
+    }
+
+    /// Cuts off what is consumed.
+    fn settle(&mut self) -> &mut BytesMut {
+        if self.start == self.bytes.len() {
+            self.bytes.clear();
+        } else {
+            self.bytes.advance(self.start);
+        }
+        self.start = 0;
+        &mut self.bytes
+    }
+}
+
 impl Input {
     pub(crate) fn new(bytes: BytesMut) -> Self {
-        Self { bytes, start: 0 }
+        Self((!bytes.is_empty()).then(|| Box::new(Buffer::new(bytes))))
     }
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.start == self.bytes.len()
+        self.0.as_ref().is_none_or(|buffer| buffer.start == buffer.bytes.len())
     }
 
     /// What is not consumed.
     #[inline]
-    pub(crate) fn unread(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..]
+    pub(crate) fn unread(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |buffer| &buffer.bytes[buffer.start..])
     }
 
     /// Consumes `length` bytes of [`unread`](Self::unread).
     #[inline]
     pub(crate) fn consume(&mut self, length: usize) {
-        self.start += length;
+        if let Some(buffer) = &mut self.0 {
+            buffer.start += length;
+        }
     }
 
-    /// What is not consumed, to be split off.
-    pub(crate) fn bytes(&mut self) -> &mut BytesMut {
-        if self.start > 0 {
-            let _ = self.bytes.split_to(self.start);
-            self.start = 0;
+    /// What is not consumed, for `work` to take from.
+    pub(crate) fn with_bytes<R>(&mut self, work: impl FnOnce(&mut BytesMut) -> R) -> R {
+        match &mut self.0 {
+            Some(buffer) => work(buffer.settle()),
+            None => work(&mut BytesMut::new()),
         }
-        &mut self.bytes
     }
 
     pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-        self.start = 0;
+        if let Some(buffer) = &mut self.0 {
+            buffer.start = buffer.bytes.len();
+        }
     }
 
     /// One read, of as much as is there, `missing` bytes of which end a frame that must be whole. Waiting, a buffer with
@@ -58,23 +84,27 @@ impl Input {
         missing: u64,
         read: impl FnOnce(&mut BytesMut) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        let bytes = self.bytes();
-        let length = bytes.len();
-        if length <= KEPT && bytes.capacity() - length < READ_SIZE / 4 {
+        let mut buffer = self.0.take().unwrap_or_else(pool::take_input);
+        let length = buffer.settle().len();
+        if length <= KEPT && buffer.bytes.capacity() - length < READ_SIZE / 4 {
             let mut lent = pool::take_input();
-            lent.extend_from_slice(bytes);
-            pool::put_input(std::mem::replace(bytes, lent));
+            lent.bytes.extend_from_slice(&buffer.bytes);
+            pool::put_input(std::mem::replace(&mut buffer, lent));
         }
-        grow(bytes, missing);
-        let read = read(bytes);
-        let length = bytes.len();
-        if read.is_pending() && length <= READ_SIZE / 4 && bytes.capacity() >= 4 * length {
+        grow(&mut buffer.bytes, missing);
+        let read = read(&mut buffer.bytes);
+        let length = buffer.bytes.len();
+        if read.is_ready() || length > READ_SIZE / 4 || buffer.bytes.capacity() < 4 * length {
+            self.0 = Some(buffer);
+            return read;
+        }
+        if length > 0 {
             // Room to grow in for what is larger, so that it is not moved for each byte that comes.
-            let room = if length <= KEPT { length } else { 2 * length };
-            let mut kept = BytesMut::with_capacity(room);
-            kept.extend_from_slice(bytes);
-            pool::put_input(std::mem::replace(bytes, kept));
+            let mut kept = Box::new(Buffer::with_capacity(if length <= KEPT { length } else { 2 * length }));
+            kept.bytes.extend_from_slice(&buffer.bytes);
+            self.0 = Some(kept);
         }
+        pool::put_input(buffer);
         read
     }
 }

@@ -4,23 +4,24 @@
 
 use std::cell::RefCell;
 
-use bytes::BytesMut;
+use crate::input::Buffer;
 
 /// Room to read into, in bytes.
 pub(crate) const READ_SIZE: usize = 64 * 1024;
 
-/// A buffer with room for [`READ_SIZE`] bytes.
-pub(crate) fn take_input() -> BytesMut {
+/// An empty buffer with room for [`READ_SIZE`] bytes.
+pub(crate) fn take_input() -> Box<Buffer> {
     with(|pool| pool.inputs.pop())
         .flatten()
-        .unwrap_or_else(|| BytesMut::with_capacity(READ_SIZE))
+        .unwrap_or_else(|| Box::new(Buffer::with_capacity(READ_SIZE)))
 }
 
 /// Gives back a buffer, whatever is in it.
-pub(crate) fn put_input(mut input: BytesMut) {
-    input.clear();
+pub(crate) fn put_input(mut input: Box<Buffer>) {
+    let bytes = &mut input.bytes;
+    bytes.clear();
     // What it held may live on in messages: then it is theirs. And one that has grown is let go of.
-    if input.try_reclaim(READ_SIZE) && input.capacity() < 2 * READ_SIZE {
+    if (bytes.capacity() >= READ_SIZE || bytes.try_reclaim(READ_SIZE)) && bytes.capacity() < 2 * READ_SIZE {
         with(|pool| {
             if pool.inputs.len() < KEPT_INPUTS {
                 pool.inputs.push(input);
@@ -46,7 +47,8 @@ pub(crate) fn put_output(mut output: Vec<u8>) {
 
 #[derive(Default)]
 struct Pool {
-    inputs: Vec<BytesMut>,
+    #[allow(clippy::vec_box, reason = "connections hold them in boxes, and so they come and go")]
+    inputs: Vec<Box<Buffer>>,
     outputs: Vec<Vec<u8>>,
 }
 

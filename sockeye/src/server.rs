@@ -36,11 +36,11 @@ use crate::transport::tls;
 /// # Examples
 ///
 /// See [`WebSocket`].
-pub async fn accept<T>(io: T, options: &ServerOptions) -> Result<WebSocket<T>, AcceptError>
+pub fn accept<T>(io: T, options: &ServerOptions) -> impl Future<Output = Result<WebSocket<T>, AcceptError>>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    Upgrade::read(io, options).await?.accept(options).await
+    Box::pin(async move { Upgrade::read(io, options).await?.accept(options).await })
 }
 
 /// What a server allows and limits. One value serves all connections; cheap to clone.
@@ -236,8 +236,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
     /// # Cancel safety
     ///
     /// Dropping the future drops the transport.
-    pub async fn read(io: T, options: &ServerOptions) -> Result<Self, AcceptError> {
-        Self::read_until(io, false, options, options.deadline()).await
+    pub fn read(io: T, options: &ServerOptions) -> impl Future<Output = Result<Self, AcceptError>> {
+        Box::pin(async move { Self::read_until(io, false, options, options.deadline()).await })
     }
 
     async fn read_until(
@@ -300,8 +300,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
     /// # Cancel safety
     ///
     /// Dropping the future drops the transport.
-    pub async fn accept(self, options: &ServerOptions) -> Result<WebSocket<T>, AcceptError> {
-        self.accept_with(options, |_| {}).await
+    pub fn accept(self, options: &ServerOptions) -> impl Future<Output = Result<WebSocket<T>, AcceptError>> {
+        self.accept_with(options, |_| {})
     }
 
     /// The same with a last word on the response: its headers and the subprotocol.
@@ -313,35 +313,37 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
     /// # Cancel safety
     ///
     /// Dropping the future drops the transport.
-    pub async fn accept_with(
+    pub fn accept_with(
         mut self,
         options: &ServerOptions,
         adjust: impl FnOnce(&mut Accepted),
-    ) -> Result<WebSocket<T>, AcceptError> {
-        let mut accepted = match server::accept(&self.request, &options.shared.handshake) {
-            Ok(accepted) => accepted,
-            Err(rejection) => {
-                self.reject(rejection.clone()).await?;
-                return Err(AcceptError::Rejected(rejection));
-            }
-        };
-        adjust(&mut accepted);
-        let mut response = Vec::new();
-        accepted.write_http1(&mut response);
-        within(self.deadline, async {
-            self.io.write_all(&response).await?;
-            self.io.flush().await
+    ) -> impl Future<Output = Result<WebSocket<T>, AcceptError>> {
+        Box::pin(async move {
+            let mut accepted = match server::accept(&self.request, &options.shared.handshake) {
+                Ok(accepted) => accepted,
+                Err(rejection) => {
+                    self.reject(rejection.clone()).await?;
+                    return Err(AcceptError::Rejected(rejection));
+                }
+            };
+            adjust(&mut accepted);
+            let mut response = Vec::new();
+            accepted.write_http1(&mut response);
+            within(self.deadline, async {
+                self.io.write_all(&response).await?;
+                self.io.flush().await
+            })
+            .await?;
+            let connection = Connection::new(Role::Server, options.shared.config.clone());
+            #[cfg(feature = "deflate")]
+            let connection = connection.with_deflate(accepted.deflate());
+            let handshake = Handshake {
+                subprotocol: accepted.subprotocol().map(Into::into),
+                headers: self.request.headers().clone(),
+            };
+            let driver = Driver::new(self.io, connection, self.input, options.shared.close_timeout);
+            Ok(WebSocket::new(driver, handshake))
         })
-        .await?;
-        let connection = Connection::new(Role::Server, options.shared.config.clone());
-        #[cfg(feature = "deflate")]
-        let connection = connection.with_deflate(accepted.deflate());
-        let handshake = Handshake {
-            subprotocol: accepted.subprotocol().map(Into::into),
-            headers: Box::new(self.request.headers().clone()),
-        };
-        let driver = Driver::new(self.io, connection, self.input, options.shared.close_timeout);
-        Ok(WebSocket::new(driver, handshake))
     }
 
     /// Answers with a refusal and ends the connection.
@@ -353,10 +355,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
     /// # Cancel safety
     ///
     /// Dropping the future drops the transport.
-    pub async fn reject(mut self, rejection: Rejection) -> Result<(), AcceptError> {
-        let mut response = Vec::new();
-        rejection.write_http1(&mut response);
-        self.finish(response, rejection.body()).await
+    pub fn reject(mut self, rejection: Rejection) -> impl Future<Output = Result<(), AcceptError>> {
+        Box::pin(async move {
+            let mut response = Vec::new();
+            rejection.write_http1(&mut response);
+            self.finish(response, rejection.body()).await
+        })
     }
 
     /// Answers a request that is no upgrade, with a page say, and ends the connection: `headers` should say
@@ -369,10 +373,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
     /// # Cancel safety
     ///
     /// Dropping the future drops the transport.
-    pub async fn respond(mut self, status: u16, headers: &Headers, body: &[u8]) -> Result<(), AcceptError> {
-        let mut response = Vec::new();
-        http1::write_response(status, headers, body, &mut response);
-        self.finish(response, body).await
+    pub fn respond(
+        mut self,
+        status: u16,
+        headers: &Headers,
+        body: &[u8],
+    ) -> impl Future<Output = Result<(), AcceptError>> {
+        Box::pin(async move {
+            let mut response = Vec::new();
+            http1::write_response(status, headers, body, &mut response);
+            self.finish(response, body).await
+        })
     }
 
     /// Sends a response that ends with `body`, and ends the connection.
@@ -555,20 +566,22 @@ impl Incoming {
     /// # Cancel safety
     ///
     /// Dropping the future drops the connection.
-    pub async fn upgrade(self) -> Result<Upgrade<Stream>, AcceptError> {
-        self.tcp.set_nodelay(true)?;
-        #[cfg(feature = "tls")]
-        let stream = match self.tls {
-            Some(config) => match timeout_at(self.deadline, tls::accept(config, self.tcp)).await {
-                Ok(stream) => stream.map_err(AcceptError::Tls)?,
-                Err(_) => return Err(AcceptError::Timeout),
-            },
-            None => Stream::plain(self.tcp),
-        };
-        #[cfg(not(feature = "tls"))]
-        let stream = Stream::plain(self.tcp);
-        let secure = stream.is_secure();
-        Upgrade::read_until(stream, secure, &self.options, self.deadline).await
+    pub fn upgrade(self) -> impl Future<Output = Result<Upgrade<Stream>, AcceptError>> {
+        Box::pin(async move {
+            self.tcp.set_nodelay(true)?;
+            #[cfg(feature = "tls")]
+            let stream = match self.tls {
+                Some(config) => match timeout_at(self.deadline, tls::accept(config, self.tcp)).await {
+                    Ok(stream) => stream.map_err(AcceptError::Tls)?,
+                    Err(_) => return Err(AcceptError::Timeout),
+                },
+                None => Stream::plain(self.tcp),
+            };
+            #[cfg(not(feature = "tls"))]
+            let stream = Stream::plain(self.tcp);
+            let secure = stream.is_secure();
+            Upgrade::read_until(stream, secure, &self.options, self.deadline).await
+        })
     }
 
     /// Does the handshakes and accepts the WebSocket by the server's options.
@@ -580,9 +593,11 @@ impl Incoming {
     /// # Cancel safety
     ///
     /// Dropping the future drops the connection.
-    pub async fn accept(self) -> Result<WebSocket<Stream>, AcceptError> {
-        let options = self.options.clone();
-        self.upgrade().await?.accept(&options).await
+    pub fn accept(self) -> impl Future<Output = Result<WebSocket<Stream>, AcceptError>> {
+        Box::pin(async move {
+            let options = self.options.clone();
+            self.upgrade().await?.accept(&options).await
+        })
     }
 }
 

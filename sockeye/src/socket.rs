@@ -71,7 +71,7 @@ pub struct WebSocket<T> {
 pub(crate) struct Handshake {
     pub(crate) subprotocol: Option<Box<str>>,
     /// The peer's headers: a client has those of the response, a server those of the request.
-    pub(crate) headers: Box<Headers>,
+    pub(crate) headers: Headers,
 }
 
 impl<T> WebSocket<T> {

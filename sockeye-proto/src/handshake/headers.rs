@@ -9,28 +9,19 @@ use crate::token;
 /// An ordered list of header fields, in which a name may repeat. Names are compared without regard to case.
 ///
 /// Whatever is in it is valid: a name is a token, a value has no CR, LF, NUL or other control character. `Debug`
-/// hides the values that are credentials. All text is in one allocation.
+/// hides the values that are credentials.
+///
+/// It is kept as HTTP/1.1 writes it, in one allocation: a connection holds its headers for as long as it lives.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers {
-    text: Vec<u8>,
-    fields: Vec<Field>,
-}
-
-/// Ends within the text; a field starts where the one before it ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Field {
-    name_end: usize,
-    value_end: usize,
+    lines: Vec<u8>,
 }
 
 impl Headers {
     /// No fields, no allocation.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            text: Vec::new(),
-            fields: Vec::new(),
-        }
+        Self { lines: Vec::new() }
     }
 
     /// Adds a field at the end. Whitespace around the value is dropped.
@@ -108,26 +99,28 @@ impl Headers {
 
     /// All fields in order, names spelled as they came.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let mut start = 0;
-        self.fields.iter().map(move |field| {
-            let name = &self.text[start..field.name_end];
-            let value = &self.text[field.name_end..field.value_end];
-            start = field.value_end;
+        let mut rest = &self.lines[..];
+        core::iter::from_fn(move || {
+            // A name has no colon, and a value no CR.
+            let name_end = rest.iter().position(|&byte| byte == b':')?;
+            let value_end = rest.iter().position(|&byte| byte == b'\r')?;
+            let (name, value) = (rest.get(..name_end)?, rest.get(name_end + 2..value_end)?);
+            rest = rest.get(value_end + 2..)?;
             // A token is ASCII.
-            (core::str::from_utf8(name).unwrap_or_default(), value)
+            Some((core::str::from_utf8(name).unwrap_or_default(), value))
         })
     }
 
     /// The number of fields.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.fields.len()
+        self.iter().count()
     }
 
     /// Whether there is no field.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.fields.is_empty()
+        self.lines.is_empty()
     }
 
     /// The value of the only field of the name.
@@ -152,31 +145,22 @@ impl Headers {
 
     /// Appends the fields to a head, a line each.
     pub(super) fn write_http1(&self, out: &mut Vec<u8>) {
-        for (name, value) in self.iter() {
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value);
-            out.extend_from_slice(b"\r\n");
-        }
+        out.extend_from_slice(&self.lines);
     }
 
-    /// An empty list with room for the fields of a head of `bytes` bytes.
+    /// An empty list with room for fields whose names and values have `bytes` bytes.
     pub(super) fn with_capacity(bytes: usize, fields: usize) -> Self {
         Self {
-            text: Vec::with_capacity(bytes),
-            fields: Vec::with_capacity(fields),
+            lines: Vec::with_capacity(bytes + b": \r\n".len() * fields),
         }
     }
 
     /// Adds a field whose name and value are known to be valid.
     pub(super) fn push(&mut self, name: &[u8], value: &[u8]) {
-        self.text.extend_from_slice(name);
-        let name_end = self.text.len();
-        self.text.extend_from_slice(value);
-        self.fields.push(Field {
-            name_end,
-            value_end: self.text.len(),
-        });
+        self.lines.extend_from_slice(name);
+        self.lines.extend_from_slice(b": ");
+        self.lines.extend_from_slice(value);
+        self.lines.extend_from_slice(b"\r\n");
     }
 }
 
