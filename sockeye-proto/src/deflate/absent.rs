@@ -77,3 +77,20 @@ pub(crate) fn take_deflater(agreed: DeflateParams, _role: Role, _options: &Defla
 pub(crate) fn put_deflater(deflater: Box<Deflater>) {
     drop(deflater);
 }
+
+#[derive(Debug)]
+pub(crate) enum Encoder {}
+
+impl Encoder {
+    pub(crate) fn compress(&mut self, _message: &[u8]) -> &[u8] {
+        match *self {}
+    }
+}
+
+pub(crate) fn take_encoder(agreed: DeflateParams, _role: Role, _options: &DeflateOptions) -> Box<Encoder> {
+    match agreed {}
+}
+
+pub(crate) fn put_encoder(encoder: Box<Encoder>) {
+    drop(encoder);
+}

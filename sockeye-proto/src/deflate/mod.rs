@@ -3,10 +3,14 @@
 #[cfg(feature = "deflate")]
 mod codec;
 #[cfg(feature = "deflate")]
+mod encode;
+#[cfg(feature = "deflate")]
 pub(crate) mod negotiation;
 mod options;
 #[cfg(feature = "deflate")]
 mod pool;
+#[cfg(feature = "deflate")]
+mod symbols;
 
 #[cfg(not(feature = "deflate"))]
 mod absent;
@@ -14,14 +18,18 @@ mod absent;
 #[cfg(not(feature = "deflate"))]
 pub use self::absent::DeflateParams;
 #[cfg(not(feature = "deflate"))]
-pub(crate) use self::absent::{Deflater, Inflated, Inflater, put_deflater, put_inflater, take_deflater, take_inflater};
+pub(crate) use self::absent::{
+    Deflater, Inflated, Inflater, put_deflater, put_encoder, put_inflater, take_deflater, take_encoder, take_inflater,
+};
 #[cfg(feature = "deflate")]
 pub(crate) use self::codec::{Deflater, Inflated, Inflater};
 #[cfg(feature = "deflate")]
 pub use self::negotiation::{DeflateDirection, DeflateParams, PERMESSAGE_DEFLATE, accept_response, answer, offers};
 pub use self::options::{DeflateOptions, DeflateOptionsError};
 #[cfg(feature = "deflate")]
-pub(crate) use self::pool::{put_deflater, put_inflater, take_deflater, take_inflater, take_shared_deflater};
+pub(crate) use self::pool::{
+    put_deflater, put_encoder, put_inflater, take_deflater, take_encoder, take_inflater, take_shared_encoder,
+};
 
 /// What a compressor is made with; those with equal settings can stand in for each other.
 #[cfg(feature = "deflate")]
