@@ -58,6 +58,7 @@ impl DeflateOptions {
         let mut options = Self::client();
         options.own_context_takeover = false;
         options.peer_context_takeover = false;
+        options.level = 2;
         options
     }
 

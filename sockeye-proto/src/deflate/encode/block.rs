@@ -184,16 +184,21 @@ impl Block {
         output.add((header.distances - 1) as u64, 5);
         output.add((header.order - 4) as u64, 4);
         output.flush();
-        for symbol in &LENGTH_CODE_ORDER[..header.order] {
-            let symbol = usize::from(*symbol);
-            let occurs = self.lengths.frequency[symbol] != 0;
-            output.add(if occurs { self.lengths.length(symbol).into() } else { 0 }, 3);
+        for symbols in LENGTH_CODE_ORDER[..header.order].chunks(10) {
+            for symbol in symbols {
+                let symbol = usize::from(*symbol);
+                let occurs = self.lengths.frequency[symbol] != 0;
+                output.add(if occurs { self.lengths.length(symbol).into() } else { 0 }, 3);
+            }
             output.flush();
         }
-        for &(symbol, extra) in &self.told[..header.entries] {
-            let (bits, count) = self.lengths.word(symbol.into());
-            output.add(bits, count);
-            output.add(extra.into(), told_extra(symbol));
+        // An entry has 14 bits at most.
+        for entries in self.told[..header.entries].chunks(3) {
+            for &(symbol, extra) in entries {
+                let (bits, count) = self.lengths.word(symbol.into());
+                output.add(bits, count);
+                output.add(extra.into(), told_extra(symbol));
+            }
             output.flush();
         }
     }

@@ -3,35 +3,48 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
+use core::ops::Range;
 
 use crate::deflate::symbols::MAX_MATCH;
 
 /// How hard to look, by level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Effort {
-    /// How many earlier places are compared.
+    /// How many earlier places are compared. With one there are no chains.
     pub(super) depth: u16,
     /// A match as long as this is taken without looking further.
     pub(super) nice: u16,
     /// A match shorter than this is given up for a longer one that begins a byte later.
     pub(super) lazy: u16,
+    /// Whether each place within a match is noted, or three of them.
+    pub(super) dense: bool,
 }
 
 impl Effort {
     /// From 1 to 9; the sizes and times are in `docs/performance.md`.
     pub(super) const fn of_level(level: u8) -> Self {
-        let (depth, nice, lazy) = match level {
-            0..=1 => (1, 32, 0),
-            2 => (2, 32, 0),
-            3 => (4, 64, 0),
-            4 => (2, 64, 16),
-            5 => (4, 128, 16),
-            6 => (8, 128, 32),
-            7 => (32, 258, 64),
-            8 => (128, 258, 128),
-            _ => (512, 258, 258),
+        let (depth, nice, lazy, dense) = match level {
+            0..=1 => (1, 0, 0, false),
+            2 => (1, 0, 16, false),
+            3 => (2, 64, 16, false),
+            4 => (4, 64, 32, false),
+            5 => (4, 128, 32, true),
+            6 => (8, 128, 32, true),
+            7 => (32, 258, 64, true),
+            8 => (128, 258, 128, true),
+            _ => (512, 258, 258, true),
         };
-        Self { depth, nice, lazy }
+        Self {
+            depth,
+            nice,
+            lazy,
+            dense,
+        }
+    }
+
+    /// Whether places are chained.
+    pub(super) const fn chained(self) -> bool {
+        self.depth > 1
     }
 }
 
@@ -49,7 +62,7 @@ pub(super) struct Match {
 pub(super) struct Matcher {
     /// By hash: the latest place.
     latest: Box<[u32; SLOTS]>,
-    /// By place, modulo the window: how far before it the same hash stood, at most 65,535.
+    /// By place, modulo the window: how far before it the same hash stood, at most 65,535. Empty without chains.
     back: Box<[u16]>,
     /// The place of the message's first byte.
     base: u32,
@@ -58,11 +71,12 @@ pub(super) struct Matcher {
 }
 
 impl Matcher {
-    pub(super) fn new(window_bits: u8) -> Self {
+    pub(super) fn new(window_bits: u8, effort: Effort) -> Self {
         let window = 1 << window_bits;
+        let chained = if effort.chained() { window } else { 0 };
         Self {
             latest: boxed_zeros(),
-            back: vec![0; window].into_boxed_slice(),
+            back: vec![0; chained].into_boxed_slice(),
             // So that the table's zeros are as far away as can be told.
             base: FAR,
             window: window as u32,
@@ -89,19 +103,29 @@ impl Matcher {
         let latest = &mut self.latest[hash(bytes)];
         let distance = place.wrapping_sub(*latest);
         *latest = place;
-        if CHAINED {
+        // What is noted twice must not follow itself.
+        if CHAINED && distance != 0 {
             let index = at & (self.back.len() - 1);
             self.back[index] = distance.min(FAR) as u16;
         }
         distance
     }
 
-    /// Notes what stands at `places`.
+    /// Notes what stands at `places`, where a match is: at all of them, or at the first and the last two. A repetition
+    /// that begins in the middle of a match is then found a few bytes late, at half the cost.
     #[inline(always)]
-    pub(super) fn skip<const CHAINED: bool>(&mut self, input: &[u8], places: core::ops::Range<usize>) {
+    pub(super) fn skip<const CHAINED: bool>(&mut self, input: &[u8], places: Range<usize>, effort: Effort) {
+        if !effort.dense {
+            for at in [places.start, places.end - 2, places.end - 1] {
+                if let Some(bytes) = input.get(at..).and_then(|rest| rest.first_chunk()) {
+                    self.insert::<CHAINED>(*bytes, at);
+                }
+            }
+            return;
+        }
         let end = (places.end + 3).min(input.len());
         let Some(rest) = input.get(places.start..end) else { return };
-        for (bytes, at) in rest.array_windows::<4>().zip(places) {
+        for (bytes, at) in rest.array_windows().zip(places) {
             self.insert::<CHAINED>(*bytes, at);
         }
     }
@@ -117,57 +141,65 @@ impl Matcher {
     ) -> Option<Match> {
         let here = &input[at..];
         let bytes = here.first_chunk()?;
-        let mut distance = self.insert::<CHAINED>(*bytes, at);
+        let distance = self.insert::<CHAINED>(*bytes, at);
         let farthest = self.window.min(at as u32);
         if distance > farthest {
             return None;
         }
-        if !CHAINED {
-            let before = &input[at - distance as usize..];
-            if before.first_chunk() != Some(bytes) {
-                return None;
-            }
-            let length = common(before, here);
-            return Some(Match {
-                length: length as u16,
-                distance: distance as u16,
-            });
+        if CHAINED {
+            return self.longest(input, at, least, effort, distance, farthest);
         }
-        let here = &here[..here.len().min(MAX_MATCH)];
-        let nice = usize::from(effort.nice).min(here.len());
-        let mut best = Match { length: 0, distance: 0 };
-        let mut longest = least;
-        if longest >= here.len() {
+        let before = &input[at - distance as usize..];
+        if before.first_chunk() != Some(bytes) {
             return None;
         }
-        let mut left = effort.depth;
-        loop {
+        let length = common(before, here);
+        (length > least).then_some(Match {
+            length: length as u16,
+            distance: distance as u16,
+        })
+    }
+
+    /// Follows the chain from `distance` back to `farthest`.
+    #[inline(always)]
+    fn longest(
+        &self,
+        input: &[u8],
+        at: usize,
+        least: usize,
+        effort: Effort,
+        mut distance: u32,
+        farthest: u32,
+    ) -> Option<Match> {
+        let here = &input[at..];
+        let here = &here[..here.len().min(MAX_MATCH)];
+        let nice = usize::from(effort.nice).min(here.len());
+        let mut longest = least;
+        let mut best = None;
+        // At most `depth` times: that bounds what an adversary's message can cost.
+        for _ in 0..effort.depth {
+            if distance > farthest || longest >= here.len() {
+                break;
+            }
             let before = &input[at - distance as usize..][..here.len()];
             // Only what also has the last four bytes of a longer match can be one.
             if last_four(before, longest) == last_four(here, longest) {
                 let length = common(before, here);
                 if length > longest {
                     longest = length;
-                    best = Match {
+                    best = Some(Match {
                         length: length as u16,
                         distance: distance as u16,
-                    };
+                    });
                     if length >= nice {
                         break;
                     }
                 }
             }
-            left -= 1;
-            if left == 0 {
-                break;
-            }
             let index = (at - distance as usize) & (self.back.len() - 1);
             distance += u32::from(self.back[index]);
-            if distance > farthest {
-                break;
-            }
         }
-        (best.length != 0).then_some(best)
+        best
     }
 }
 

@@ -35,10 +35,11 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// For a level of 1 to 9 and a window of 8 to 15 bits; there is nothing that a memory level could change.
     pub(crate) fn new(settings: DeflaterSettings) -> Self {
+        let effort = Effort::of_level(settings.level);
         Self {
             settings,
-            effort: Effort::of_level(settings.level),
-            matcher: Matcher::new(settings.window_bits.clamp(8, 15)),
+            effort,
+            matcher: Matcher::new(settings.window_bits.clamp(8, 15), effort),
             block: Block::new(),
             output: BitWriter::default(),
         }
@@ -51,7 +52,11 @@ impl Encoder {
         for part in message.chunks(PART) {
             let mut at = 0;
             while at < part.len() {
-                let end = if self.effort.depth == 1 { self.parse::<false>(part, at) } else { self.parse::<true>(part, at) };
+                let end = if self.effort.chained() {
+                    self.parse::<true>(part, at)
+                } else {
+                    self.parse::<false>(part, at)
+                };
                 self.block.write(&part[at..end], &mut self.output);
                 at = end;
             }
@@ -67,33 +72,37 @@ impl Encoder {
         self.output.written()
     }
 
-    #[inline(never)]
     /// Parses from `start` until a block is full, and answers where that was.
+    #[inline(never)]
     fn parse<const CHAINED: bool>(&mut self, input: &[u8], start: usize) -> usize {
-        let effort = self.effort;
-        self.block.clear();
+        let Self {
+            effort, matcher, block, ..
+        } = self;
+        let effort = *effort;
+        block.clear();
         let mut at = start;
         // Literals before `at` that no match has followed yet begin here.
         let mut literals = start;
-        while at < input.len() && !self.block.is_full(at - start) {
-            let Some(mut found) = self.matcher.find::<CHAINED>(input, at, 3, effort) else {
-                self.block.literal(input[at]);
+        while at < input.len() && !block.is_full(at - start) {
+            let Some(mut found) = matcher.find::<CHAINED>(input, at, 3, effort) else {
+                block.literal(input[at]);
                 at += 1;
                 continue;
             };
-            while CHAINED && found.length < effort.lazy {
-                let longer = self.matcher.find::<CHAINED>(input, at + 1, usize::from(found.length), effort);
-                let Some(longer) = longer else { break };
-                self.block.literal(input[at]);
+            let mut noted = at + 1;
+            while found.length < effort.lazy {
+                noted = at + 2;
+                let least = usize::from(found.length);
+                let Some(longer) = matcher.find::<CHAINED>(input, at + 1, least, effort) else {
+                    break;
+                };
+                block.literal(input[at]);
                 at += 1;
                 found = longer;
             }
-            self.block.sequence(at - literals, found);
-            let end = at + usize::from(found.length);
-            // Without a second look, what stands behind the first byte has not been noted yet.
-            let noted = at + 1 + usize::from(found.length < effort.lazy);
-            self.matcher.skip::<CHAINED>(input, noted..end);
-            at = end;
+            block.sequence(at - literals, found);
+            at += usize::from(found.length);
+            matcher.skip::<CHAINED>(input, noted..at, effort);
             literals = at;
         }
         at
