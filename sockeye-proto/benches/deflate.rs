@@ -165,7 +165,10 @@ fn table(name: &str, messages: &[Vec<u8>]) {
         row(&format!("{name}: send, level {level}"), measure(messages, sent));
     }
     for level in 1..=9 {
-        row(&format!("{name}: zlib-rs, level {level}"), measure(messages, zlib(level, 8, 15)));
+        row(
+            &format!("{name}: zlib-rs, level {level}"),
+            measure(messages, zlib(level, 8, 15)),
+        );
     }
     for (memory, window) in [(1, 9), (1, 15), (4, 12), (9, 15)] {
         let name = format!("{name}: zlib-rs, level 6, memory {memory}, {window} bits");
@@ -205,7 +208,10 @@ fn table(name: &str, messages: &[Vec<u8>]) {
         assert!(status.is_ok());
         inflate.total_out() as usize
     };
-    row(&format!("{name}: zlib-rs inflate, one call"), measure(&payloads, one_call));
+    row(
+        &format!("{name}: zlib-rs inflate, one call"),
+        measure(&payloads, one_call),
+    );
 }
 
 fn main() {

@@ -295,14 +295,20 @@ fn codecs_own_what_their_documentation_says() {
         let mut client = Connection::new(Role::Client, Arc::new(config)).with_deflate(agreed(false));
         wire.clear();
         let ((), heap) = growth(|| client.send_with("hello", Compress::Always, &mut wire).unwrap());
-        assert!((documented * KIB..=(documented + 2) * KIB).contains(&heap), "{level}: {heap}");
+        assert!(
+            (documented * KIB..=(documented + 2) * KIB).contains(&heap),
+            "{level}: {heap}"
+        );
     }
     let mut server = compressing(Role::Server, true);
     let ((), heap) = growth(|| assert_eq!(drive_into(&mut server, &mut wire, usize::MAX, &mut Vec::new()), None));
     assert!((54 * KIB..=56 * KIB).contains(&heap), "an inflater: {heap}");
     let mut out = Vec::with_capacity(KIB);
     let ((), heap) = growth(|| server.send_with("hello", Compress::Always, &mut out).unwrap());
-    assert!((379 * KIB..=390 * KIB).contains(&heap), "a compressor with context takeover: {heap}");
+    assert!(
+        (379 * KIB..=390 * KIB).contains(&heap),
+        "a compressor with context takeover: {heap}"
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ use core::fmt;
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush, Status};
 
 use crate::deflate::DeflaterSettings;
+use crate::deflate::decode::Decoder;
 use crate::error::ProtocolError;
 
 /// Inflates the messages of one direction. Owns 55 KiB whatever the window: zlib's window and tables, and the scratch
@@ -17,8 +18,12 @@ use crate::error::ProtocolError;
 pub(crate) struct Inflater {
     stream: Inflate,
     scratch: Box<[u8; SCRATCH]>,
+    /// For messages that are there as a whole.
+    decoder: Option<Box<Decoder>>,
     /// Whether the message under way has had any payload.
     begun: bool,
+    /// Whether the stream has seen anything since it was new.
+    used: bool,
     /// The last step filled the scratch area: the stream may hold more output, even if it has taken all input.
     full: bool,
     /// The stream is corrupt, and the output before that has been handed over.
@@ -42,10 +47,27 @@ impl Inflater {
             // A window of 15 bits inflates what was compressed with any smaller one.
             stream: Inflate::new(false, 15),
             scratch: Box::new([0; SCRATCH]),
+            decoder: None,
             begun: false,
+            used: false,
             full: false,
             broken: false,
         }
+    }
+
+    /// Inflates the payload of a whole message that refers to no other, if it is short and nothing is wrong with it.
+    /// Otherwise nothing has happened, and the message is to be inflated in pieces.
+    pub(crate) fn inflate_whole(&mut self, payload: &[u8]) -> Option<Inflated> {
+        if self.begun || payload.len() > SHORT {
+            return None;
+        }
+        let decoder = self.decoder.get_or_insert_with(|| Box::new(Decoder::new()));
+        let written = decoder.inflate(payload, &mut self.scratch[..])?;
+        Some(Inflated {
+            read: payload.len(),
+            written,
+            more: false,
+        })
     }
 
     /// Inflates from `input` until that is used up or the scratch area is full.
@@ -53,6 +75,7 @@ impl Inflater {
     /// What was inflated before an error is handed over first, so that how the input was cut shows nowhere.
     pub(crate) fn inflate(&mut self, input: &[u8]) -> Result<Inflated, ProtocolError> {
         self.begun |= !input.is_empty();
+        self.used |= self.begun;
         self.advance(input)
     }
 
@@ -130,7 +153,11 @@ impl Inflater {
     #[cfg(any(feature = "std", test))]
     /// Forgets all that came before: the next message refers to none of it.
     pub(crate) fn reset(&mut self) {
+        if !self.used {
+            return;
+        }
         self.stream.reset(false);
+        self.used = false;
         self.begun = false;
         self.full = false;
         self.broken = false;
@@ -238,6 +265,10 @@ const EMPTY_BLOCK: [u8; 5] = [0x00, 0x00, 0x00, 0xFF, 0xFF];
 
 /// The most that one step inflates or compresses, in bytes.
 const SCRATCH: usize = 8 * 1024;
+
+/// The longest payload that is inflated as a whole, in bytes. What zlib-rs takes to begin and to end is less than what its
+/// wider copies gain with longer ones.
+const SHORT: usize = 2 * 1024;
 
 /// Output capacity that a codec keeps between messages, in bytes.
 const RETAINED_OUTPUT: usize = 64 * 1024;

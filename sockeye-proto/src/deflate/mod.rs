@@ -3,6 +3,8 @@
 #[cfg(feature = "deflate")]
 mod codec;
 #[cfg(feature = "deflate")]
+mod decode;
+#[cfg(feature = "deflate")]
 mod encode;
 #[cfg(feature = "deflate")]
 pub(crate) mod negotiation;

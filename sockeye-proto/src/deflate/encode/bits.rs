@@ -42,7 +42,11 @@ impl BitWriter {
     /// Writes the whole bytes. All eight go out at once, the next flush overwrites those that were not full.
     #[inline(always)]
     pub(super) fn flush(&mut self) {
-        if let Some(room) = self.bytes.get_mut(self.length..).and_then(|rest| rest.first_chunk_mut()) {
+        if let Some(room) = self
+            .bytes
+            .get_mut(self.length..)
+            .and_then(|rest| rest.first_chunk_mut())
+        {
             *room = self.bits.to_le_bytes();
         }
         self.length += (self.count >> 3) as usize;

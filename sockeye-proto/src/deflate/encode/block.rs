@@ -122,10 +122,7 @@ impl Block {
         for sequence in &self.sequences {
             let (before, behind) = rest.split_at(usize::from(sequence.literals));
             write_literals(before, literals, output);
-            let (length, distance) = (
-                usize::from(sequence.found.length),
-                usize::from(sequence.found.distance),
-            );
+            let (length, distance) = (usize::from(sequence.found.length), usize::from(sequence.found.distance));
             let symbol = length_symbol(length);
             let (bits, count) = literals.word(FIRST_LENGTH + symbol);
             let extra = length - usize::from(LENGTH_BASE[symbol]);
@@ -168,7 +165,11 @@ impl Block {
             + 7 * usize::from(self.lengths.frequency[18]);
         self.lengths.build(MAX_LENGTH_CODE);
         let occurs = |symbol: &u8| self.lengths.frequency[usize::from(*symbol)] != 0;
-        let order = LENGTH_CODE_ORDER.iter().rposition(occurs).map_or(4, |last| last + 1).max(4);
+        let order = LENGTH_CODE_ORDER
+            .iter()
+            .rposition(occurs)
+            .map_or(4, |last| last + 1)
+            .max(4);
         Header {
             literals,
             distances,

@@ -73,7 +73,7 @@ impl<const N: usize> Code<N> {
     ///
     /// If no symbol occurs or only one, symbols are added: a code of two symbols is complete, which some inflaters
     /// insist on.
-#[inline(never)]
+    #[inline(never)]
     pub(super) fn build(&mut self, limit: usize) {
         self.collect();
         // Frequency and symbol: sorted, the rarest first.
@@ -106,7 +106,7 @@ impl<const N: usize> Code<N> {
         }
     }
 
-#[inline(never)]
+    #[inline(never)]
     fn collect(&mut self) {
         let mut count = 0;
         for (start, group) in self.frequency.chunks(GROUP).enumerate() {
@@ -132,7 +132,7 @@ impl<const N: usize> Code<N> {
     }
 
     /// Puts the symbols that occur in the order of their frequencies, with these in the upper half of each entry.
-#[inline(never)]
+    #[inline(never)]
     fn sort(&self, nodes: &mut [u32]) {
         // By counting; what is more frequent than is counted is few, and sorted after.
         let mut starts = [0_u16; COUNTED + 1];

@@ -124,7 +124,9 @@ impl Matcher {
             return;
         }
         let end = (places.end + 3).min(input.len());
-        let Some(rest) = input.get(places.start..end) else { return };
+        let Some(rest) = input.get(places.start..end) else {
+            return;
+        };
         for (bytes, at) in rest.array_windows().zip(places) {
             self.insert::<CHAINED>(*bytes, at);
         }

@@ -31,7 +31,9 @@ fn round_trip(encoder: &mut Encoder, window_bits: u8, message: &[u8]) -> usize {
     assert!(strict.output == message);
     let mut output = vec![0; message.len() + 1];
     let mut inflate = Inflate::new(false, 15);
-    inflate.decompress(&whole, &mut output, InflateFlush::SyncFlush).unwrap();
+    inflate
+        .decompress(&whole, &mut output, InflateFlush::SyncFlush)
+        .unwrap();
     assert_eq!(inflate.total_in(), whole.len() as u64);
     assert!(&output[..inflate.total_out() as usize] == message);
     // An empty final block, for what has no notion of a flush.
@@ -174,7 +176,10 @@ fn rfc7692_section_7_2_3_6_an_empty_message_is_one_byte() {
 
 #[test]
 fn rfc7692_section_7_2_3_1_hello() {
-    assert_eq!(encoder(6, 15).compress(b"Hello"), [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00]);
+    assert_eq!(
+        encoder(6, 15).compress(b"Hello"),
+        [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00]
+    );
 }
 
 #[test]
@@ -197,7 +202,11 @@ fn a_match_is_found_up_to_the_window_and_no_farther() {
         let window = 1 << window_bits;
         let mut sizes = [0, 1].map(|more| {
             let start = &noise(window + more)[..];
-            round_trip(&mut encoder(6, window_bits), window_bits, &[start, &start[..100]].concat())
+            round_trip(
+                &mut encoder(6, window_bits),
+                window_bits,
+                &[start, &start[..100]].concat(),
+            )
         });
         sizes[0] += 50;
         assert!(sizes[0] < sizes[1], "{sizes:?} with {window_bits} bits");
