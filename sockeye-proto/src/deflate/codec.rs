@@ -132,13 +132,15 @@ impl Inflater {
         // A message that ended with a final block is complete; a stream that has just begun takes no tail.
         if self.stream.total_in() > 0 {
             // RFC 7692 §7.2.2: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload of the message."
-            // They are the rest of an empty block. Another such block changes nothing, if the first has ended; if the
-            // message was cut short, one of them is taken for data, or for nonsense.
-            for empty in [&TAIL[..], &EMPTY_BLOCK] {
-                let done = self.advance(empty)?;
-                if done.written > 0 || done.read < empty.len() {
-                    return Err(ProtocolError::InvalidDeflate);
-                }
+            // They are the rest of an empty block, behind which the stream stops if it is asked to stop between blocks. If
+            // the message was cut short, they and the byte behind them are taken for something else.
+            let before = (self.stream.total_in(), self.stream.total_out());
+            let status = self
+                .stream
+                .decompress(&TAIL_AND_ONE, &mut self.scratch[..], InflateFlush::Block);
+            let read = self.stream.total_in() - before.0;
+            if status.is_err() || read != TAIL.len() as u64 || self.stream.total_out() != before.1 {
+                return Err(ProtocolError::InvalidDeflate);
             }
         }
         self.begun = false;
@@ -260,11 +262,11 @@ impl fmt::Debug for Deflater {
 /// RFC 7692 §7.2.1: what a flushed message ends with, and is sent without.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 
-/// An empty stored block, whole.
-const EMPTY_BLOCK: [u8; 5] = [0x00, 0x00, 0x00, 0xFF, 0xFF];
-
 /// The most that one step inflates or compresses, in bytes.
 const SCRATCH: usize = 8 * 1024;
+
+/// The same with a byte that must be left over.
+const TAIL_AND_ONE: [u8; 5] = [0x00, 0x00, 0xFF, 0xFF, 0x00];
 
 /// The longest payload that is inflated as a whole, in bytes. What zlib-rs takes to begin and to end is less than what its
 /// wider copies gain with longer ones.

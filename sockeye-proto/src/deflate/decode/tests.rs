@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Strategy as Matching};
 
 use super::Decoder;
-use crate::deflate::Inflater;
+use crate::deflate::encode::Encoder;
+use crate::deflate::{DeflaterSettings, Inflater};
 use crate::error::ProtocolError;
 
 /// The message, if it is shorter than `room` bytes by what may be written past its end.
@@ -114,6 +115,27 @@ fn a_message_that_has_no_room_is_left_alone() {
             assert!(decoded.as_deref().is_none_or(|decoded| decoded == message));
             assert!(decoded.is_some() || room < message.len() + 300);
         }
+    }
+}
+
+#[test]
+fn d3_a_message_cut_short_anywhere_is_refused() {
+    // Varied enough for a code of its own, whose lengths take more than the nine bytes that a flush adds.
+    let text: Vec<u8> = (0..4000_u32).map(|n| ((n * n) % 251 * (n % 7 + 1) / 7) as u8).collect();
+    let mut encoder = Encoder::new(DeflaterSettings {
+        level: 6,
+        memory_level: 8,
+        window_bits: 15,
+    });
+    let payload = encoder.compress(&text);
+    assert_eq!(payload[0] & 0b110, 0b100, "a dynamic block");
+    for end in 0..payload.len() {
+        assert_eq!(decode(&payload[..end], ROOM), None, "{end}");
+        assert_eq!(
+            in_pieces(&payload[..end], 100),
+            Err(ProtocolError::InvalidDeflate),
+            "{end}"
+        );
     }
 }
 
