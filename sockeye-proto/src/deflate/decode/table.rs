@@ -95,15 +95,16 @@ impl<const N: usize, const BITS: usize, const SIZE: usize> Table<N, BITS, SIZE> 
         // A table for codes of one more bit is the one before twice, and the codes that have just that many.
         self.entries[0] = Entry::NONE;
         let (mut code, mut next) = (0_u16, 0);
-        for length in 1..=BITS {
+        for (length, count) in (1..=BITS).zip(&counts[1..]) {
             self.entries.copy_within(..1 << (length - 1), 1 << (length - 1));
             code <<= 1;
-            for symbol in &self.sorted[next..next + usize::from(counts[length])] {
+            let end = next + usize::from(*count);
+            for symbol in &self.sorted[next..end] {
                 let meaning = self.meanings[usize::from(*symbol)];
                 self.entries[usize::from(code.reverse_bits() >> (16 - length))] = Entry(meaning.0 | length as u32);
                 code += 1;
             }
-            next += usize::from(counts[length]);
+            next = end;
         }
         Some(())
     }
