@@ -1,4 +1,6 @@
-//! Compressing and inflating the payload of messages (RFC 7692 §7.2), a piece at a time.
+//! Compressing and inflating the payload of messages (RFC 7692 §7.2), a piece at a time: for context takeover and for
+//! fragments. Whole messages without context takeover are compressed in [`encode`](super::encode), and the short ones
+//! inflated in [`decode`](super::decode).
 //!
 //! Both codecs write into a scratch area of their own that is initialised once, so that no output buffer has to be
 //! filled with zeros first; the caller copies what it wants to keep. Neither knows frames, limits or UTF-8.
@@ -14,7 +16,7 @@ use crate::deflate::decode::Decoder;
 use crate::error::ProtocolError;
 
 /// Inflates the messages of one direction. Owns 55 KiB whatever the window: zlib's window and tables, and the scratch
-/// area.
+/// area; without context takeover 7 KiB more, for the tables of a [`Decoder`].
 pub(crate) struct Inflater {
     stream: Inflate,
     scratch: Box<[u8; SCRATCH]>,

@@ -1,4 +1,7 @@
 //! The permessage-deflate extension (RFC 7692): what is wished for, what is agreed on, and the codecs.
+//!
+//! `codec` has zlib's streams, for what goes on from message to message or from fragment to fragment; `encode` and
+//! `decode` are deflate (RFC 1951) for messages that are there as a whole; `pool` lends all of them.
 
 #[cfg(feature = "deflate")]
 mod codec;

@@ -152,7 +152,6 @@ impl Decoder {
     }
 
     /// The literals and matches of a block, to its end.
-    #[inline(never)]
     fn symbols(&self, reader: &mut BitReader<'_>, output: &mut Output<'_>) -> Option<()> {
         // Copies, which can be in registers.
         let (mut bits, mut at) = (*reader, output.at);

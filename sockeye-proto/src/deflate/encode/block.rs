@@ -110,7 +110,6 @@ impl Block {
             + 3
     }
 
-    #[inline(never)]
     fn write_symbols<const L: usize, const D: usize>(
         &self,
         bytes: &[u8],
@@ -144,7 +143,6 @@ impl Block {
     }
 
     /// Works out how the lengths of the codes are told (§3.2.7), and makes the code for that.
-    #[inline(never)]
     fn tell_lengths(&mut self) -> Header {
         let literals = told_symbols(self.literals.used(), FIRST_LENGTH);
         let distances = told_symbols(self.distances.used(), 1);
@@ -179,7 +177,6 @@ impl Block {
         }
     }
 
-    #[inline(never)]
     fn write_lengths(&self, header: &Header, output: &mut BitWriter) {
         output.add((header.literals - FIRST_LENGTH) as u64, 5);
         output.add((header.distances - 1) as u64, 5);

@@ -73,7 +73,6 @@ impl<const N: usize> Code<N> {
     ///
     /// If no symbol occurs or only one, symbols are added: a code of two symbols is complete, which some inflaters
     /// insist on.
-    #[inline(never)]
     pub(super) fn build(&mut self, limit: usize) {
         self.collect();
         // Frequency and symbol: sorted, the rarest first.
@@ -106,7 +105,6 @@ impl<const N: usize> Code<N> {
         }
     }
 
-    #[inline(never)]
     fn collect(&mut self) {
         let mut count = 0;
         for (start, group) in self.frequency.chunks(GROUP).enumerate() {
@@ -132,7 +130,6 @@ impl<const N: usize> Code<N> {
     }
 
     /// Puts the symbols that occur in the order of their frequencies, with these in the upper half of each entry.
-    #[inline(never)]
     fn sort(&self, nodes: &mut [u32]) {
         // By counting; what is more frequent than is counted is few, and sorted after.
         let mut starts = [0_u16; COUNTED + 1];
@@ -159,7 +156,6 @@ impl<const N: usize> Code<N> {
 /// Huffman's algorithm in place, after Moffat and Katajainen, "In-place calculation of minimum-redundancy codes":
 /// takes the frequencies (in the upper halves) in ascending order; leaves in each inner node, the last but one being
 /// the root, its depth.
-#[inline(never)]
 fn merge(nodes: &mut [u32]) {
     let count = nodes.len();
     for node in nodes.iter_mut() {
@@ -190,7 +186,6 @@ fn merge(nodes: &mut [u32]) {
 
 /// How many leaves there are at each depth, from the depths of the inner nodes that [`merge`] leaves; what would be
 /// deeper than `limit` is brought up.
-#[inline(never)]
 fn count_lengths(nodes: &[u32], limit: usize, counts: &mut [u16; MAX_CODE + 1]) {
     // A node at `depth` takes the place of one leaf there and brings two below. Beyond the limit, two leaves replace
     // the nearest leaf that may sink instead: that keeps the code complete, and costs a fraction of a bit.

@@ -73,7 +73,6 @@ impl Encoder {
     }
 
     /// Parses from `start` until a block is full, and answers where that was.
-    #[inline(never)]
     fn parse<const CHAINED: bool>(&mut self, input: &[u8], start: usize) -> usize {
         let Self {
             effort, matcher, block, ..
