@@ -229,6 +229,10 @@ fn runs_take_next_to_nothing() {
     for level in 1..=9 {
         let size = round_trip(&mut encoder(level, 15), 15, &[b'z'; 200_000]);
         assert!(size < 1000, "{size}");
+        // No match is longer than 258 bytes, also where the message ends a few bytes after.
+        for length in 256..280 {
+            round_trip(&mut encoder(level, 15), 15, &vec![b'z'; length]);
+        }
     }
 }
 
