@@ -1,5 +1,6 @@
 //! Messages, and the buffer in which a message of several frames, or an inflated one, comes together (RFC 6455 §5.4).
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -42,7 +43,9 @@ impl MessageKind {
 /// assert_eq!(message.len(), 6);
 /// assert_eq!(message.as_text(), Some("naïve"));
 /// ```
+// A tag of a word leaves no gap, whose bytes would be moved one by one wherever a message is.
 #[derive(Clone, PartialEq, Eq, Hash)]
+#[repr(usize)]
 pub enum Message {
     /// UTF-8 text.
     Text(Utf8Bytes),
@@ -121,6 +124,7 @@ impl From<Utf8Bytes> for Message {
 }
 
 impl From<&str> for Message {
+    #[inline]
     fn from(text: &str) -> Self {
         Self::Text(text.into())
     }
@@ -145,12 +149,13 @@ impl From<Vec<u8>> for Message {
 }
 
 impl From<&[u8]> for Message {
+    #[inline]
     fn from(bytes: &[u8]) -> Self {
-        Self::Binary(Bytes::copy_from_slice(bytes))
+        Self::Binary(Bytes::from(Box::<[u8]>::from(bytes)))
     }
 }
 
-/// A payload to be sent, borrowed.
+/// A payload, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Payload<'a> {
     /// UTF-8 text.

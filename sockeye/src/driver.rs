@@ -18,22 +18,50 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::error::Error;
+use crate::input::Input;
 use crate::outlet::{Inner, Outlet};
-use crate::pool::{self, READ_SIZE};
 
 pub(crate) struct Driver<T> {
     outlet: Arc<Outlet<T>>,
     connection: Connection,
-    /// Received and not yet consumed; without storage while there is nothing.
-    input: BytesMut,
+    input: Input,
     /// Pongs and a Close, on their way to the output.
     replies: Vec<u8>,
+    /// Whether all output is known to have left: nobody appends to it but this.
+    settled: bool,
     /// Pings received since the transport last took output.
     unanswered: usize,
     close_within: Duration,
     /// Runs from when a Close was sent, or the connection failed.
     deadline: Option<Pin<Box<Sleep>>>,
     ending: Ending,
+    /// Why the last thing could not be sent.
+    refused: Option<Box<Error>>,
+}
+
+/// What became of something to be sent, in one word, since it is moved for each message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Queued(u64);
+
+impl Queued {
+    /// It has left, or will without anybody waiting for it.
+    pub(crate) const LEFT: Self = Self(0);
+    /// It cannot be sent; [`Driver::refused`] says why.
+    pub(crate) const REFUSED: Self = Self(u64::MAX);
+
+    /// It waits until the transport has taken the output up to there.
+    pub(crate) fn until(self) -> Option<u64> {
+        (self != Self::LEFT && self != Self::REFUSED).then_some(self.0)
+    }
+}
+
+/// What a step towards the next message came to.
+enum Found {
+    Message,
+    /// More input, in which there may be a small message.
+    Input,
+    /// The connection has been closed cleanly.
+    End,
 }
 
 /// How far the end of the connection has come.
@@ -62,12 +90,14 @@ impl<T> Driver<T> {
         Self {
             outlet: Outlet::new(io),
             connection,
-            input,
+            input: Input::new(input),
             replies: Vec::new(),
+            settled: true,
             unanswered: 0,
             close_within,
             deadline: None,
             ending: Ending::Not,
+            refused: None,
         }
     }
 
@@ -96,6 +126,7 @@ impl<T> Driver<T> {
         if !matches!(self.ending, Ending::Not) {
             return Err(SendError::Closed.into());
         }
+        self.settled = false;
         let mut outlet = self.outlet.lock();
         encode_into(&mut outlet, &mut self.connection, &mut self.replies, encode)
     }
@@ -142,6 +173,72 @@ impl<T> Driver<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
+    /// The next message; otherwise as [`poll_next`](Self::poll_next).
+    ///
+    /// Small messages are taken out one ahead. A message moves from future to future, and whoever loads it as a whole just
+    /// after it was stored in parts waits for the stores: longer than it takes to parse it. One that was made a message
+    /// before has been stored for long.
+    #[inline]
+    pub(crate) fn poll_message(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Result<Option<Message>, Error>> {
+        loop {
+            if let Some(message) = self.small_message() {
+                return Poll::Ready(Ok(Some(message)));
+            }
+            let mut other = None;
+            match self.poll_other_message(cx, &mut other) {
+                Poll::Ready(Ok(Found::Input)) => {}
+                Poll::Ready(Ok(Found::Message)) => return Poll::Ready(Ok(other)),
+                Poll::Ready(Ok(Found::End)) => return Poll::Ready(Ok(None)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(*error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Puts the next message into `other` if it is there, and otherwise waits for input or the end.
+    #[inline(never)]
+    fn poll_other_message(
+        &mut self,
+        cx: &mut Wakers<'_, '_, '_>,
+        other: &mut Option<Message>,
+    ) -> Poll<Result<Found, Box<Error>>> {
+        loop {
+            if !matches!(self.ending, Ending::Not) {
+                return self
+                    .poll_end(cx)
+                    .map(|ended| ended.map(|()| Found::End).map_err(Box::new));
+            }
+            let nothing = self.input.is_empty() && self.connection.is_between_messages();
+            if !nothing && let Some(event) = self.next_event() {
+                *other = event.into_message();
+                if other.is_some() {
+                    return Poll::Ready(Ok(Found::Message));
+                }
+                continue;
+            }
+            if matches!(self.ending, Ending::Not) {
+                return self.poll_input(cx).map(|read| match read {
+                    Ok(()) => Ok(Found::Input),
+                    Err(error) => {
+                        self.ending = Ending::Over;
+                        Err(Box::new(error))
+                    }
+                });
+            }
+        }
+    }
+
+    /// A small message that is there.
+    #[inline]
+    fn small_message(&mut self) -> Option<Message> {
+        if self.input.is_empty() || !matches!(self.ending, Ending::Not) {
+            return None;
+        }
+        let (consumed, message) = self.connection.receive_small(self.input.unread(), COPIED)?;
+        self.input.consume(consumed);
+        Some(message)
+    }
+
     /// The next event of which `take` makes something; `None` when the connection has been closed cleanly. An error is told
     /// once, and is the last.
     #[inline]
@@ -154,23 +251,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if !matches!(self.ending, Ending::Not) {
                 return self.poll_end(cx).map(|outcome| outcome.map(|()| None));
             }
-            match self.connection.receive_bytes(&mut self.input, &mut self.replies) {
-                Ok(Some(event)) => {
-                    match event {
-                        Event::Close(_) => self.end_with(Ok(())),
-                        Event::Ping(_) => self.unanswered += 1,
-                        _ => {}
-                    }
-                    if let Some(taken) = take(event) {
-                        return Poll::Ready(Ok(Some(taken)));
-                    }
-                    continue;
+            if let Some(event) = self.next_event() {
+                if let Some(taken) = take(event) {
+                    return Poll::Ready(Ok(Some(taken)));
                 }
-                Ok(None) => {}
-                Err(error) => {
-                    self.end_with(Err(error.into()));
-                    continue;
-                }
+                continue;
+            }
+            if !matches!(self.ending, Ending::Not) {
+                continue;
             }
             match self.poll_input(cx) {
                 Poll::Ready(Ok(())) => {}
@@ -183,9 +271,31 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
     }
 
+    /// The next event in the input; without one, it wants more, or the connection has failed.
+    fn next_event(&mut self) -> Option<Event<Bytes>> {
+        match self.connection.receive_bytes(self.input.bytes(), &mut self.replies) {
+            Ok(event) => {
+                match event {
+                    Some(Event::Close(_)) => self.end_with(Ok(())),
+                    Some(Event::Ping(_)) => self.unanswered += 1,
+                    _ => {}
+                }
+                event
+            }
+            Err(error) => {
+                self.end_with(Err(error.into()));
+                None
+            }
+        }
+    }
+
     /// Ready when there is more input. What was sent meanwhile is written first.
     fn poll_input(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Result<(), Error>> {
-        let flushed = self.poll_flush(cx.write);
+        let flushed = if self.settled && self.replies.is_empty() {
+            Poll::Ready(Ok(()))
+        } else {
+            self.poll_flush(cx.write)
+        };
         // Before the read: a peer that sends without a pause does not put it off.
         if self.deadline_passed(cx.write) {
             return Poll::Ready(Err(Error::Timeout(Timeout::Close)));
@@ -205,6 +315,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// Writes all output to the transport and flushes that. An error is final.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.settled = false;
         loop {
             let mut outlet = self.outlet.lock();
             // Where output is stuck the replies wait here, so that the connection knows of it and keeps back its pongs.
@@ -220,6 +331,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             drop(outlet);
             self.connection.resume_output(&mut self.replies);
             if self.replies.is_empty() {
+                self.settled = true;
                 return Poll::Ready(Ok(()));
             }
         }
@@ -241,25 +353,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         flushed
     }
 
-    /// One read, of as much as is there. Waiting, a buffer with little in it is given back.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let length = self.input.len();
-        if length <= KEPT_INPUT && self.input.capacity() - length < READ_SIZE / 4 {
-            let mut input = pool::take_input();
-            input.extend_from_slice(&self.input);
-            pool::put_input(std::mem::replace(&mut self.input, input));
-        }
-        grow(&mut self.input, self.connection.missing());
-        let read = self.outlet.lock().poll_read(cx, &mut self.input);
-        let length = self.input.len();
-        if read.is_pending() && length <= READ_SIZE / 4 && self.input.capacity() >= 4 * length {
-            // Room to grow in for what is larger, so that it is not moved for each byte that comes.
-            let room = if length <= KEPT_INPUT { length } else { 2 * length };
-            let mut kept = BytesMut::with_capacity(room);
-            kept.extend_from_slice(&self.input);
-            pool::put_input(std::mem::replace(&mut self.input, kept));
-        }
-        read
+        let (missing, outlet) = (self.connection.missing(), &self.outlet);
+        self.input
+            .poll_read(missing, |input| outlet.lock().poll_read(cx, input))
     }
 
     /// Whether the deadline of the closing handshake has passed; if not, wakes whoever waits to write, and so all.
@@ -320,46 +417,92 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 }
 
 impl<T: AsyncWrite + Unpin + Send + 'static> Driver<T> {
-    /// Queues something, and answers where it ends in the output; or `None` if the output can be left until the running
-    /// task yields: while input is left to be parsed, more of it is likely to follow.
+    /// Queues something, and writes it if there is room. While input is left to be parsed it waits, since more is likely to
+    /// follow, until the running task yields.
     #[inline]
-    pub(crate) fn queue_corked(
+    pub(crate) fn send(
         &mut self,
         encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
-    ) -> Result<Option<u64>, Error> {
+    ) -> Queued {
         if !matches!(self.ending, Ending::Not) {
-            return Err(SendError::Closed.into());
+            return self.refuse(SendError::Closed.into());
         }
+        self.settled = false;
         let mut outlet = self.outlet.lock();
-        encode_into(&mut outlet, &mut self.connection, &mut self.replies, encode)?;
-        let end = outlet.end();
-        let corked = !self.input.is_empty() && self.outlet.cork(outlet);
-        Ok((!corked).then_some(end))
-    }
-}
-
-impl<T: AsyncWrite + Unpin + Send + 'static> Driver<T> {
-    /// The caller has been cancelled while it waited for the output to leave: it leaves all the same.
-    pub(crate) fn leave(&self) {
-        self.outlet.leave();
-    }
-
-    /// Queues a message, and answers as [`queue_corked`](Self::queue_corked). A large payload is not copied.
-    #[inline]
-    pub(crate) fn queue_message(&mut self, message: Message) -> Result<Option<u64>, Error> {
-        if message.len() < UNCOPIED || !self.input.is_empty() {
-            return self.queue_corked(|connection, output| connection.send(&message, output));
+        if let Err(error) = encode_into(&mut outlet, &mut self.connection, &mut self.replies, encode) {
+            drop(outlet);
+            return self.refuse(error);
         }
+        if !self.input.is_empty() {
+            match self.outlet.cork(outlet) {
+                Ok(()) => return Queued::LEFT,
+                Err(now) => outlet = now,
+            }
+        }
+        let (waits, progress) = (outlet.write(), outlet.take_progress());
+        drop(outlet);
+        self.written(waits, progress)
+    }
+
+    /// Sends a message, and answers as [`send`](Self::send). A large payload is not copied.
+    #[inline]
+    pub(crate) fn send_message(&mut self, message: Message) -> Queued {
+        if message.len() < UNCOPIED || !self.input.is_empty() {
+            return self.send(|connection, output| connection.send(&message, output));
+        }
+        self.send_uncopied(message)
+    }
+
+    #[inline(never)]
+    fn send_uncopied(&mut self, message: Message) -> Queued {
         let mut uncopied = false;
-        self.queue(|connection, output| {
+        let queued = self.queue(|connection, output| {
             uncopied = connection.send_uncopied(&message, UNCOPIED, output)?;
             Ok(())
-        })?;
+        });
+        if let Err(error) = queued {
+            return self.refuse(error);
+        }
         let mut outlet = self.outlet.lock();
         if uncopied {
             outlet.set_tail(message.into_bytes());
         }
-        Ok(Some(outlet.end()))
+        let (waits, progress) = (outlet.write(), outlet.take_progress());
+        drop(outlet);
+        self.written(waits, progress)
+    }
+
+    /// The output has been written, or waits for room up to there.
+    fn written(&mut self, waits: io::Result<Option<u64>>, progress: bool) -> Queued {
+        if progress {
+            self.unanswered = 0;
+        }
+        match waits {
+            Ok(None) => {
+                self.settled = true;
+                self.connection.resume_output(&mut self.replies);
+                Queued::LEFT
+            }
+            Ok(Some(end)) => Queued(end),
+            Err(error) => self.refuse(error.into()),
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self, error: Error) -> Queued {
+        self.refused = Some(Box::new(error));
+        Queued::REFUSED
+    }
+
+    /// Why the last thing could not be sent.
+    #[cold]
+    pub(crate) fn refused(&mut self) -> Result<(), Error> {
+        self.refused.take().map_or(Ok(()), |error| Err(*error))
+    }
+
+    /// The caller has been cancelled while it waited for the output to leave: it leaves all the same.
+    pub(crate) fn leave(&self) {
+        self.outlet.leave();
     }
 }
 
@@ -381,31 +524,8 @@ fn encode_into<T>(
     Ok(encode(connection, output)?)
 }
 
-/// Makes room for a read: for `missing` bytes of a frame that must be whole, in steps that double what has arrived, so
-/// that the peer pays for what it claims; else for as much as is likely to be there.
-fn grow(input: &mut BytesMut, missing: u64) {
-    let missing = usize::try_from(missing).unwrap_or(usize::MAX);
-    let (length, free) = (input.len(), input.capacity() - input.len());
-    if missing == 0 {
-        if free < READ_SIZE / 4 {
-            input.reserve(READ_SIZE.saturating_sub(length).max(READ_SIZE / 4));
-        }
-        return;
-    }
-    if free >= missing || free >= READ_SIZE / 4 {
-        return;
-    }
-    // Halve the final size until it is no more than twice what is there: the last step then ends exactly at the frame's
-    // end, and no step moves more than has arrived since the one before.
-    let mut size = length.saturating_add(missing);
-    while size / 2 >= 2 * length.max(READ_SIZE / 2) {
-        size = size.div_ceil(2);
-    }
-    input.reserve(size - length);
-}
-
-/// What is kept of the start of a frame in a buffer of its own size, in bytes; more stays where it is.
-const KEPT_INPUT: usize = 4 * 1024;
+/// The longest message that is copied out of the input, in bytes.
+const COPIED: usize = 2048;
 
 /// The length from which on a payload is not copied into the output, in bytes.
 const UNCOPIED: usize = 8 * 1024;

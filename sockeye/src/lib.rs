@@ -29,6 +29,7 @@ mod driver;
 mod entropy;
 mod error;
 mod flusher;
+mod input;
 mod outlet;
 mod pool;
 mod server;

@@ -74,19 +74,22 @@ impl<T> Outlet<T> {
 }
 
 impl<T: AsyncWrite + Unpin + Send + 'static> Outlet<T> {
-    /// Lets the output be until the running task yields, at the latest; where there is no runtime to see to it, or there is
-    /// much output, answers false: it is to be flushed now.
+    /// Lets the output be until the running task yields, at the latest. Where there is no runtime to see to it, or there is
+    /// much output, it is to be written now.
     #[inline]
-    pub(crate) fn cork(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner<T>>) -> bool {
+    pub(crate) fn cork<'a>(
+        self: &'a Arc<Self>,
+        mut inner: MutexGuard<'a, Inner<T>>,
+    ) -> Result<(), MutexGuard<'a, Inner<T>>> {
         if inner.unwritten() > CORKED || inner.broken.is_some() {
-            return false;
+            return Err(inner);
         }
         if inner.registered {
-            return true;
+            return Ok(());
         }
         inner.registered = true;
         drop(inner);
-        self.register()
+        if self.register() { Ok(()) } else { Err(self.lock()) }
     }
 
     /// Nobody waits any more for the output to leave: sees to it that it does.
@@ -182,6 +185,26 @@ impl<T: AsyncRead + Unpin> Inner<T> {
 }
 
 impl<T: AsyncWrite + Unpin> Inner<T> {
+    /// Writes all output if there is room, and answers where it ends if there is not. An error is final.
+    pub(crate) fn write(&mut self) -> io::Result<Option<u64>> {
+        if let Some(error) = self.broken() {
+            return Err(error);
+        }
+        let end = self.end();
+        if self.blocked {
+            return Ok(Some(end));
+        }
+        let flushed = self.poll_write(&mut Context::from_waker(Waker::noop()));
+        match self.flushed(flushed) {
+            Poll::Ready(flushed) => flushed.map(|()| None),
+            Poll::Pending => {
+                // Without a waker nobody would learn of room.
+                self.blocked = false;
+                Ok(Some(end))
+            }
+        }
+    }
+
     /// Writes all output to the transport and flushes that. An error is final.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(error) = self.broken() {

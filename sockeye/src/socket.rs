@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -16,7 +16,7 @@ use sockeye_proto::message::{Message, Payload};
 use sockeye_proto::prepared::Prepared;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::driver::{Driver, Wakers};
+use crate::driver::{Driver, Queued, Wakers};
 use crate::error::Error;
 use crate::split::{self, Receiver, Sender};
 
@@ -154,7 +154,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     ///
     /// Safe, as [`recv`](Self::recv).
     pub async fn next_event(&mut self) -> Result<Option<Event<Bytes>>, Error> {
-        poll_fn(|cx| poll_driver(&mut self.driver, cx, Some)).await
+        poll_fn(|cx| with_wakers(cx, |wakers| self.driver.poll_next(wakers, Some))).await
     }
 
     /// Writes what was queued by calls whose futures were dropped.
@@ -233,7 +233,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
 
     #[inline]
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        poll_driver(&mut self.driver, cx, Event::into_message)
+        with_wakers(cx, |wakers| self.driver.poll_message(wakers))
     }
 }
 
@@ -260,7 +260,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
     ///
     /// See [`WebSocket`].
     pub fn send(&mut self, message: impl Into<Message>) -> Sending<'_, T> {
-        let queued = self.driver.queue_message(message.into());
+        let queued = self.driver.send_message(message.into());
         Sending::new(&mut self.driver, queued)
     }
 
@@ -335,53 +335,32 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
         &mut self,
         encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
     ) -> Sending<'_, T> {
-        let queued = self.driver.queue_corked(encode);
+        let queued = self.driver.send(encode);
         Sending::new(&mut self.driver, queued)
     }
 }
 
-/// Polls the driver for a task that owns both directions.
+/// The wakers of a task that owns both directions.
 #[inline]
-fn poll_driver<T: AsyncRead + AsyncWrite + Unpin, R>(
-    driver: &mut Driver<T>,
-    cx: &mut Context<'_>,
-    take: impl FnMut(Event<Bytes>) -> Option<R>,
-) -> Poll<Result<Option<R>, Error>> {
+fn with_wakers<R>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Wakers<'_, '_, '_>) -> R) -> R {
     let mut write = Context::from_waker(cx.waker());
-    let mut read = Context::from_waker(cx.waker());
-    let mut wakers = Wakers {
-        read: &mut read,
+    poll(&mut Wakers {
         write: &mut write,
-    };
-    driver.poll_next(&mut wakers, take)
+        read: &mut Context::from_waker(cx.waker()),
+    })
 }
 
 /// The future of [`WebSocket::send`] and its like: the message has been accepted, and waits for the transport.
 #[must_use = "the message may wait for room, and errors are told here"]
 pub struct Sending<'a, T: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     driver: &'a mut Driver<T>,
-    state: SendingState,
-}
-
-enum SendingState {
-    /// The call could not be done.
-    Failed(Error),
-    /// The message is in the output, which is to be written up to here.
-    Waiting(u64),
-    /// It has been, or a flusher will see to it.
-    Done,
+    queued: Queued,
 }
 
 impl<'a, T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Sending<'a, T> {
-    /// Of a call that says where its message ends in the output, unless it can be left to the flusher.
     #[inline]
-    fn new(driver: &'a mut Driver<T>, queued: Result<Option<u64>, Error>) -> Self {
-        let state = match queued {
-            Ok(None) => SendingState::Done,
-            Ok(Some(end)) => SendingState::Waiting(end),
-            Err(error) => SendingState::Failed(error),
-        };
-        Self { driver, state }
+    fn new(driver: &'a mut Driver<T>, queued: Queued) -> Self {
+        Self { driver, queued }
     }
 }
 
@@ -390,23 +369,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Future for Sending<'_, 
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match std::mem::replace(&mut self.state, SendingState::Done) {
-            SendingState::Done => Poll::Ready(Ok(())),
-            SendingState::Failed(error) => Poll::Ready(Err(error)),
-            SendingState::Waiting(end) => {
-                let sent = self.driver.poll_send(cx, end);
-                if sent.is_pending() {
-                    self.state = SendingState::Waiting(end);
-                }
-                sent
-            }
+        if self.queued == Queued::LEFT {
+            return Poll::Ready(Ok(()));
         }
+        let sent = match self.queued.until() {
+            Some(end) => ready!(self.driver.poll_send(cx, end)),
+            None => self.driver.refused(),
+        };
+        self.queued = Queued::LEFT;
+        Poll::Ready(sent)
     }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for Sending<'_, T> {
     fn drop(&mut self) {
-        if let SendingState::Waiting(_) = self.state {
+        if self.queued.until().is_some() {
             self.driver.leave();
         }
     }
@@ -448,7 +425,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<T> {
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let driver = &mut self.get_mut().driver;
         driver.begin_close(CloseCode::NORMAL, "")?;
-        while std::task::ready!(poll_driver(driver, cx, Some))?.is_some() {}
+        while ready!(with_wakers(cx, |wakers| driver.poll_next(wakers, Some)))?.is_some() {}
         Poll::Ready(Ok(()))
     }
 }

@@ -151,6 +151,7 @@ impl fmt::Debug for Config {
 /// Events inform: what a control frame asks for is done by the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[repr(usize)]
 pub enum Event<B: Buffer> {
     /// A whole text message.
     Text(B::Text),
@@ -171,6 +172,15 @@ pub enum Event<B: Buffer> {
     Pong(B),
     /// The peer's Close, with its body if it has one. Nothing that follows it is looked at.
     Close(Option<CloseFrame>),
+}
+
+impl From<Message> for Event<Bytes> {
+    fn from(message: Message) -> Self {
+        match message {
+            Message::Text(text) => Self::Text(text),
+            Message::Binary(bytes) => Self::Binary(bytes),
+        }
+    }
 }
 
 impl Event<Bytes> {
@@ -365,6 +375,14 @@ impl Connection {
             Expect::Whole | Expect::Control(_) => self.remaining - self.kept as u64,
             Expect::Header | Expect::Part | Expect::Nothing => 0,
         }
+    }
+
+    /// Whether nothing is under way: no frame or message has begun, nothing waits to be sent, and the last event has been
+    /// let go of. Without input there is no event then.
+    #[inline]
+    #[must_use]
+    pub fn is_between_messages(&self) -> bool {
+        self.expect == Expect::Header && self.message.is_none() && self.extra.is_none()
     }
 
     /// Releases what can be made anew: the compressor of a connection with context takeover.

@@ -13,7 +13,7 @@ use crate::deflate;
 use crate::error::ProtocolError;
 use crate::frame::{ControlPayload, FrameHeader, Opcode};
 use crate::mask;
-use crate::message::MessageKind;
+use crate::message::{Message, MessageKind};
 use crate::utf8::{Utf8Bytes, Validator};
 
 /// What one call of [`Connection::receive`] found.
@@ -49,6 +49,7 @@ impl Connection {
     ///
     /// What the peer did wrong, once: the Close frame for it is then in `out`, the state is
     /// [`CloseState::Closed`], and all later input is discarded. Messages before the bad frame have been delivered.
+    #[inline]
     pub fn receive<'a>(&'a mut self, input: &'a mut [u8], out: &mut Vec<u8>) -> Result<Received<'a>, ProtocolError> {
         let (consumed, item) = self.step_or_fail(input, out)?;
         let input: &'a [u8] = input;
@@ -77,12 +78,37 @@ impl Connection {
         Ok(Received { consumed, event })
     }
 
+    /// The short way for what most traffic is: copies a message that came in one frame, uncompressed, stands whole at the
+    /// start of `input`, and has at most `most` bytes of payload. Answers how many bytes are done with, and the message.
+    ///
+    /// To allocate so little costs no more than to share it, and the message does not hold on to all that was received
+    /// with it.
+    ///
+    /// `None` says nothing about `input`, and changes nothing: go on with [`receive`](Self::receive) or
+    /// [`receive_bytes`](Self::receive_bytes), which take such a message too, and to the same effect.
+    #[inline]
+    pub fn receive_small(&mut self, input: &[u8], most: usize) -> Option<(usize, Message)> {
+        let (kind, key, range) = self.whole(input, most)?;
+        let payload = &input[range.clone()];
+        let mut copy = Vec::with_capacity(payload.len());
+        match key {
+            Some(key) => mask::copy(payload, key, &mut copy),
+            None => copy.extend_from_slice(payload),
+        }
+        let message = match kind {
+            MessageKind::Text => Message::Text(Utf8Bytes::try_from(copy).ok()?),
+            MessageKind::Binary => Message::Binary(Bytes::from(copy.into_boxed_slice())),
+        };
+        Some((range.end, message))
+    }
+
     /// Finds the next event in `input`, takes it out and hands its data over: a message that came whole and
     /// uncompressed is split off the input without a copy.
     ///
     /// Call it until it answers `None`, then append to `input` what arrives next; what the last event needed is let go of
     /// only then. Answers to control frames are appended to `out`. What is split off holds on to the whole of the
-    /// input's storage: copy small data that is to be kept for long.
+    /// input's storage: copy small data that is to be kept for long, or take it by
+    /// [`receive_small`](Self::receive_small).
     ///
     /// # Errors
     ///
@@ -94,38 +120,28 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Result<Option<Event<Bytes>>, ProtocolError> {
         let (consumed, item) = self.step_or_fail(input, out)?;
-        let mut taken = 0;
-        let mut take = |range: Range<usize>| {
-            taken = range.end;
-            let mut data = input.split_to(range.end);
-            data.advance(range.start);
-            data.freeze()
-        };
         let event = match item {
             None => None,
-            Some(Item::Whole(MessageKind::Text, range)) => match Utf8Bytes::try_from(take(range)) {
-                Ok(text) => Some(Event::Text(text)),
+            Some(Item::Whole(MessageKind::Text, range)) => match Utf8Bytes::try_from(take(input, range)) {
+                Ok(text) => return Ok(Some(Event::Text(text))),
                 Err(_) => return Err(self.fail(ProtocolError::InvalidUtf8, out)),
             },
-            Some(Item::Whole(MessageKind::Binary, range)) => Some(Event::Binary(take(range))),
+            Some(Item::Whole(MessageKind::Binary, range)) => return Ok(Some(Event::Binary(take(input, range)))),
             Some(Item::Assembled) => self.take_assembled(),
-            Some(Item::Chunk(kind, range, fin)) => Some(Event::Chunk {
-                kind,
-                data: take(range),
-                fin,
-            }),
+            Some(Item::Chunk(kind, range, fin)) => {
+                let data = take(input, range);
+                return Ok(Some(Event::Chunk { kind, data, fin }));
+            }
             Some(Item::Inflated(kind, length, fin)) => Some(Event::Chunk {
                 kind,
                 data: Bytes::copy_from_slice(self.inflated(length)),
                 fin,
             }),
-            Some(Item::Ping(range)) => Some(Event::Ping(take(range))),
-            Some(Item::Pong(range)) => Some(Event::Pong(take(range))),
+            Some(Item::Ping(range)) => return Ok(Some(Event::Ping(take(input, range)))),
+            Some(Item::Pong(range)) => return Ok(Some(Event::Pong(take(input, range)))),
             Some(Item::Close(frame)) => Some(Event::Close(frame)),
         };
-        if consumed > taken {
-            input.advance(consumed - taken);
-        }
+        input.advance(consumed);
         Ok(event)
     }
 
@@ -153,7 +169,51 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn step_or_fail(&mut self, input: &mut [u8], out: &mut Vec<u8>) -> Result<(usize, Option<Item>), ProtocolError> {
+        if let Some((kind, key, payload)) = self.whole(input, usize::MAX) {
+            if let Some(key) = key {
+                mask::apply(&mut input[payload.clone()], key, 0);
+            }
+            return Ok((payload.end, Some(Item::Whole(kind, payload))));
+        }
+        self.any_step_or_fail(input, out)
+    }
+
+    /// The short way for what nearly all traffic is: a message in one frame, uncompressed, that is there to its end.
+    ///
+    /// It tells where the payload stands, and by what key it is masked, and changes nothing. About anything else it says
+    /// nothing and leaves it to [`step`](Self::step), which takes such a message too, and to the same effect; so it does
+    /// with one of more than `most` bytes.
+    #[inline]
+    fn whole(&self, input: &[u8], most: usize) -> Option<(MessageKind, Option<[u8; 4]>, Range<usize>)> {
+        if !self.is_between_messages() || self.config.receive != Receive::Messages {
+            return None;
+        }
+        let Ok(Some((header, start))) = FrameHeader::decode(input) else {
+            return None;
+        };
+        let kind = match header.opcode {
+            Opcode::Text => MessageKind::Text,
+            Opcode::Binary => MessageKind::Binary,
+            _ => return None,
+        };
+        let there = most.min(input.len() - start) as u64;
+        let limit = there.min(self.config.max_message_size);
+        let masked = self.role == Role::Server;
+        let plain = header.fin && !header.rsv1 && header.masking_key.is_some() == masked;
+        if !plain || header.payload_length > limit || self.config.max_message_parts == Some(0) {
+            return None;
+        }
+        Some((kind, header.masking_key, start..start + header.payload_length as usize))
+    }
+
+    #[inline(never)]
+    fn any_step_or_fail(
+        &mut self,
+        input: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(usize, Option<Item>), ProtocolError> {
         self.release_delivered();
         self.resume_output(out);
         self.step(input, out).map_err(|error| self.fail(error, out))
@@ -178,7 +238,7 @@ impl Connection {
                 Expect::Whole => {
                     let payload = self.available(&mut input[at..]);
                     let range = at..at + payload.len();
-                    if !self.whole(payload)? {
+                    if !self.whole_so_far(payload)? {
                         return Ok((at, None));
                     }
                     let kind = self.end_message();
@@ -308,7 +368,7 @@ impl Connection {
     }
 
     /// Looks at a payload that is a whole message; answers whether it is all there.
-    fn whole(&mut self, payload: &mut [u8]) -> Result<bool, ProtocolError> {
+    fn whole_so_far(&mut self, payload: &mut [u8]) -> Result<bool, ProtocolError> {
         self.unmask(payload);
         let complete = payload.len() as u64 == self.remaining;
         // Text that is complete is checked when it becomes a `str`. What is not fails at its first bad byte.
@@ -378,10 +438,14 @@ impl Connection {
     /// Appends the answer to the latest ping, if it had to wait because too much output stood before it.
     ///
     /// A driver calls this when it has written the output. [`receive`](Self::receive) does the same first.
+    #[inline]
     pub fn resume_output(&mut self, out: &mut Vec<u8>) {
-        if out.len() > PONG_BACKLOG {
-            return;
+        if self.extra.is_some() && out.len() <= PONG_BACKLOG {
+            self.resume_pong(out);
         }
+    }
+
+    fn resume_pong(&mut self, out: &mut Vec<u8>) {
         let Some(pong) = self.extra.as_mut().and_then(|extra| extra.waiting_pong.take()) else {
             return;
         };
@@ -407,6 +471,13 @@ impl Connection {
         }
         self.drop_empty_extra();
     }
+}
+
+/// Takes what stands at `range` out of the input, with what stands before it.
+fn take(input: &mut BytesMut, range: Range<usize>) -> Bytes {
+    let mut data = input.split_to(range.end);
+    data.advance(range.start);
+    data.freeze()
 }
 
 /// How much output may stand unsent, in bytes, before pongs wait: the answers to pings that arrive faster than their

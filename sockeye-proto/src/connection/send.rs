@@ -31,6 +31,7 @@ impl Connection {
     /// # Errors
     ///
     /// [`SendError::Closed`] after a Close, [`SendError::MessageInProgress`] between the fragments of another message.
+    #[inline]
     pub fn send<'a>(&mut self, payload: impl Into<Payload<'a>>, out: &mut Vec<u8>) -> Result<(), SendError> {
         self.send_with(payload, Compress::Auto, out)
     }
@@ -40,6 +41,7 @@ impl Connection {
     /// # Errors
     ///
     /// As [`send`](Self::send).
+    #[inline]
     pub fn send_with<'a>(
         &mut self,
         payload: impl Into<Payload<'a>>,

@@ -105,7 +105,7 @@ impl From<&str> for Utf8Bytes {
     /// Copies the text; [`Utf8Bytes::from_static`] does not.
     fn from(text: &str) -> Self {
         Self {
-            bytes: Bytes::copy_from_slice(text.as_bytes()),
+            bytes: Bytes::from(alloc::boxed::Box::<[u8]>::from(text.as_bytes())),
         }
     }
 }
@@ -124,8 +124,12 @@ impl TryFrom<Vec<u8>> for Utf8Bytes {
     type Error = Utf8Error;
 
     /// Validates in one pass and takes the buffer over, without a copy.
+    #[inline]
     fn try_from(bytes: Vec<u8>) -> Result<Self, Utf8Error> {
-        Self::try_from(Bytes::from(bytes))
+        check(&bytes)?;
+        Ok(Self {
+            bytes: Bytes::from(bytes.into_boxed_slice()),
+        })
     }
 }
 
