@@ -5,8 +5,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sockeye_fuzz::{LIMIT, borrowed, connection, deflate_params, owned};
-use sockeye_proto::connection::{Compress, Event, Receive, Role};
+use sockeye_fuzz::{LIMIT, borrowed, connection, connection_without_takeover, deflate_params, owned};
+use sockeye_proto::connection::{Compress, Connection, Event, Receive, Role};
 use sockeye_proto::error::ProtocolError;
 use sockeye_proto::frame::{FrameHeader, Opcode};
 
@@ -28,18 +28,23 @@ fn inflate(input: &[u8]) {
     frame.extend_from_slice(input);
     // Twice, for the second message finds the window that the first one left.
     let frames = frame.repeat(2);
-    let outcome = owned(
-        &mut connection(Role::Client, Receive::Messages, true),
-        &frames,
-        frames.len(),
-    );
+    let with_takeover = || connection(Role::Client, Receive::Messages, true);
+    let without = || connection_without_takeover(Role::Client, Receive::Messages);
+    agree(with_takeover, &frames);
+    // A message that comes as a whole is inflated in another way than one in pieces.
+    agree(without, &frames);
+}
+
+/// The outcome may not depend on how the frames were cut.
+fn agree(connection: impl Fn() -> Connection, frames: &[u8]) {
+    let outcome = owned(&mut connection(), frames, frames.len());
     match outcome.error {
         None => assert_eq!(outcome.events.len(), 2),
         Some(ProtocolError::MessageTooBig { limit }) => assert_eq!(limit, LIMIT),
         Some(ProtocolError::InvalidDeflate) => {}
         Some(other) => panic!("{other:?} for a frame that is valid but for its payload"),
     }
-    let pieces = borrowed(&mut connection(Role::Client, Receive::Messages, true), &frames, 13);
+    let pieces = borrowed(&mut connection(), frames, 13);
     assert_eq!(pieces, outcome);
 }
 

@@ -19,12 +19,26 @@ const PARTS: u32 = 20;
 /// A connection with small limits and, if asked for, permessage-deflate with context takeover.
 #[must_use]
 pub fn connection(role: Role, receive: Receive, deflate: bool) -> Connection {
+    let connection = Connection::new(role, Arc::new(config(receive)));
+    connection.with_deflate(deflate.then(|| deflate_params(15)).flatten())
+}
+
+/// The same without context takeover: each message by itself.
+#[must_use]
+pub fn connection_without_takeover(role: Role, receive: Receive) -> Connection {
+    let direction = DeflateDirection {
+        context_takeover: false,
+        max_window_bits: 15,
+    };
+    Connection::new(role, Arc::new(config(receive))).with_deflate(DeflateParams::new(direction, direction))
+}
+
+fn config(receive: Receive) -> Config {
     let mut config = Config::new(|bytes| bytes.fill(0x55));
     config.max_message_size = LIMIT;
     config.max_message_parts = Some(PARTS);
     config.receive = receive;
-    let connection = Connection::new(role, Arc::new(config));
-    connection.with_deflate(deflate.then(|| deflate_params(15)).flatten())
+    config
 }
 
 /// Context takeover and windows of this many bits, both ways.

@@ -77,13 +77,13 @@ impl Prepared {
     #[must_use]
     pub fn with_compression(mut self, options: &crate::deflate::DeflateOptions) -> Self {
         let window_bits = options.own_max_window_bits();
-        let mut deflater = crate::deflate::take_shared_deflater(options);
-        let body = deflater.compress(self.payload(), true);
+        let mut encoder = crate::deflate::take_shared_encoder(options);
+        let body = encoder.compress(self.payload());
         if body.len() < self.payload().len() {
             let body = Bytes::copy_from_slice(body);
             self.compressed = Some(Compressed { body, window_bits });
         }
-        crate::deflate::put_deflater(deflater);
+        crate::deflate::put_encoder(encoder);
         self
     }
 

@@ -54,6 +54,11 @@ impl Connection {
 
     fn assemble_inflated(&mut self, payload: &[u8]) -> Result<(usize, Option<Item>), ProtocolError> {
         let limit = self.config.max_message_size;
+        if let Some(inflated) = self.inflate_whole(payload)? {
+            self.assemble_output(inflated, limit)?;
+            self.consume(payload.len());
+            return self.end_assembly(payload.len());
+        }
         let mut read = 0;
         loop {
             let inflated = self.inflater()?.inflate(&payload[read..])?;
@@ -73,6 +78,18 @@ impl Connection {
                 return self.end_assembly(payload.len());
             }
         }
+    }
+
+    /// Inflates a message that is all there, if it refers to no other, is short, and nothing is wrong with it.
+    fn inflate_whole(&mut self, payload: &[u8]) -> Result<Option<Inflated>, ProtocolError> {
+        let whole = self.fin && payload.len() as u64 == self.message_length;
+        let takeover = self
+            .deflate
+            .is_some_and(|agreed| agreed.peer_context_takeover(self.role));
+        if !whole || takeover {
+            return Ok(None);
+        }
+        Ok(self.inflater()?.inflate_whole(payload))
     }
 
     fn assemble_output(&mut self, inflated: Inflated, limit: u64) -> Result<(), ProtocolError> {

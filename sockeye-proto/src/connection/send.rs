@@ -280,16 +280,22 @@ impl Connection {
         compress: Compress,
         out: &mut Vec<u8>,
     ) {
-        let mut deflater = self.take_deflater(agreed);
-        let body = deflater.compress(payload, true);
-        // Once a window that lasts has seen the message, the peer's must see it too.
-        let may_choose = compress == Compress::Auto && !agreed.own_context_takeover(self.role);
-        if may_choose && body.len() >= payload.len() {
+        if agreed.own_context_takeover(self.role) {
+            // What a window that lasts has seen, the peer's must see too: it is sent as it came out.
+            let mut deflater = self.take_deflater(agreed);
+            let body = deflater.compress(payload, true);
+            self.append(true, true, opcode, body, out);
+            self.put_deflater(deflater, true);
+            return;
+        }
+        let mut encoder = deflate::take_encoder(agreed, self.role, &self.config.deflate);
+        let body = encoder.compress(payload);
+        if compress == Compress::Auto && body.len() >= payload.len() {
             self.append_frame(opcode, payload, out);
         } else {
             self.append(true, true, opcode, body, out);
         }
-        self.put_deflater(deflater, true);
+        deflate::put_encoder(encoder);
     }
 
     fn take_deflater(&mut self, agreed: DeflateParams) -> Box<Deflater> {

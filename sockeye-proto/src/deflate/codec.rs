@@ -1,4 +1,6 @@
-//! Compressing and inflating the payload of messages (RFC 7692 §7.2), a piece at a time.
+//! Compressing and inflating the payload of messages (RFC 7692 §7.2), a piece at a time: for context takeover and for
+//! fragments. Whole messages without context takeover are compressed in [`encode`](super::encode), and the short ones
+//! inflated in [`decode`](super::decode).
 //!
 //! Both codecs write into a scratch area of their own that is initialised once, so that no output buffer has to be
 //! filled with zeros first; the caller copies what it wants to keep. Neither knows frames, limits or UTF-8.
@@ -10,15 +12,20 @@ use core::fmt;
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush, Status};
 
 use crate::deflate::DeflaterSettings;
+use crate::deflate::decode::Decoder;
 use crate::error::ProtocolError;
 
 /// Inflates the messages of one direction. Owns 55 KiB whatever the window: zlib's window and tables, and the scratch
-/// area.
+/// area; without context takeover 7 KiB more, for the tables of a [`Decoder`].
 pub(crate) struct Inflater {
     stream: Inflate,
     scratch: Box<[u8; SCRATCH]>,
+    /// For messages that are there as a whole.
+    decoder: Option<Box<Decoder>>,
     /// Whether the message under way has had any payload.
     begun: bool,
+    /// Whether the stream has seen anything since it was new.
+    used: bool,
     /// The last step filled the scratch area: the stream may hold more output, even if it has taken all input.
     full: bool,
     /// The stream is corrupt, and the output before that has been handed over.
@@ -42,10 +49,27 @@ impl Inflater {
             // A window of 15 bits inflates what was compressed with any smaller one.
             stream: Inflate::new(false, 15),
             scratch: Box::new([0; SCRATCH]),
+            decoder: None,
             begun: false,
+            used: false,
             full: false,
             broken: false,
         }
+    }
+
+    /// Inflates the payload of a whole message that refers to no other, if it is short and nothing is wrong with it.
+    /// Otherwise nothing has happened, and the message is to be inflated in pieces.
+    pub(crate) fn inflate_whole(&mut self, payload: &[u8]) -> Option<Inflated> {
+        if self.begun || payload.len() > SHORT {
+            return None;
+        }
+        let decoder = self.decoder.get_or_insert_with(|| Box::new(Decoder::new()));
+        let written = decoder.inflate(payload, &mut self.scratch[..])?;
+        Some(Inflated {
+            read: payload.len(),
+            written,
+            more: false,
+        })
     }
 
     /// Inflates from `input` until that is used up or the scratch area is full.
@@ -53,6 +77,7 @@ impl Inflater {
     /// What was inflated before an error is handed over first, so that how the input was cut shows nowhere.
     pub(crate) fn inflate(&mut self, input: &[u8]) -> Result<Inflated, ProtocolError> {
         self.begun |= !input.is_empty();
+        self.used |= self.begun;
         self.advance(input)
     }
 
@@ -109,13 +134,15 @@ impl Inflater {
         // A message that ended with a final block is complete; a stream that has just begun takes no tail.
         if self.stream.total_in() > 0 {
             // RFC 7692 §7.2.2: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload of the message."
-            // They are the rest of an empty block. Another such block changes nothing, if the first has ended; if the
-            // message was cut short, one of them is taken for data, or for nonsense.
-            for empty in [&TAIL[..], &EMPTY_BLOCK] {
-                let done = self.advance(empty)?;
-                if done.written > 0 || done.read < empty.len() {
-                    return Err(ProtocolError::InvalidDeflate);
-                }
+            // They are the rest of an empty block, behind which the stream stops if it is asked to stop between blocks. If
+            // the message was cut short, they and the byte behind them are taken for something else.
+            let before = (self.stream.total_in(), self.stream.total_out());
+            let status = self
+                .stream
+                .decompress(&TAIL_AND_ONE, &mut self.scratch[..], InflateFlush::Block);
+            let read = self.stream.total_in() - before.0;
+            if status.is_err() || read != TAIL.len() as u64 || self.stream.total_out() != before.1 {
+                return Err(ProtocolError::InvalidDeflate);
             }
         }
         self.begun = false;
@@ -130,7 +157,11 @@ impl Inflater {
     #[cfg(any(feature = "std", test))]
     /// Forgets all that came before: the next message refers to none of it.
     pub(crate) fn reset(&mut self) {
+        if !self.used {
+            return;
+        }
         self.stream.reset(false);
+        self.used = false;
         self.begun = false;
         self.full = false;
         self.broken = false;
@@ -233,11 +264,15 @@ impl fmt::Debug for Deflater {
 /// RFC 7692 §7.2.1: what a flushed message ends with, and is sent without.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 
-/// An empty stored block, whole.
-const EMPTY_BLOCK: [u8; 5] = [0x00, 0x00, 0x00, 0xFF, 0xFF];
-
 /// The most that one step inflates or compresses, in bytes.
 const SCRATCH: usize = 8 * 1024;
+
+/// The same with a byte that must be left over.
+const TAIL_AND_ONE: [u8; 5] = [0x00, 0x00, 0xFF, 0xFF, 0x00];
+
+/// The longest payload that is inflated as a whole, in bytes. What zlib-rs takes to begin and to end is less than what its
+/// wider copies gain with longer ones.
+const SHORT: usize = 2 * 1024;
 
 /// Output capacity that a codec keeps between messages, in bytes.
 const RETAINED_OUTPUT: usize = 64 * 1024;
