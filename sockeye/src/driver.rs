@@ -35,6 +35,8 @@ pub(crate) struct Driver<T> {
     /// Runs from when a Close was sent, or the connection failed.
     deadline: Option<Pin<Box<Sleep>>>,
     ending: Ending,
+    /// Why the connection ends, if not cleanly, until that is told.
+    failure: Option<Box<Error>>,
     /// Why the last thing could not be sent.
     refused: Option<Box<Error>>,
 }
@@ -65,18 +67,17 @@ enum Found {
 }
 
 /// How far the end of the connection has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Ending {
     /// Messages flow.
     Not,
     /// What is left is to be written, then our side of the transport shut down, then the peer's end awaited; after that
     /// the result is told.
-    Shutdown(Outcome),
-    Drain(Outcome),
+    Shutdown,
+    Drain,
     /// The result has been told.
     Over,
 }
-
-type Outcome = Result<(), Error>;
 
 /// The two wakers of one poll: whom to wake when there is something to read, and when there is room to write. They
 /// differ only where the halves of a connection are polled by different tasks.
@@ -97,6 +98,7 @@ impl<T> Driver<T> {
             close_within,
             deadline: None,
             ending: Ending::Not,
+            failure: None,
             refused: None,
         }
     }
@@ -123,7 +125,7 @@ impl<T> Driver<T> {
         &mut self,
         encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
     ) -> Result<(), Error> {
-        if !matches!(self.ending, Ending::Not) {
+        if self.ending != Ending::Not {
             return Err(SendError::Closed.into());
         }
         self.settled = false;
@@ -166,9 +168,10 @@ impl<T> Driver<T> {
         self.deadline.get_or_insert_with(|| Box::pin(sleep(within)));
     }
 
-    fn end_with(&mut self, outcome: Outcome) {
+    fn end_with(&mut self, failure: Option<Error>) {
         self.start_deadline();
-        self.ending = Ending::Shutdown(outcome);
+        self.failure = failure.map(Box::new);
+        self.ending = Ending::Shutdown;
     }
 }
 
@@ -203,7 +206,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         other: &mut Option<Message>,
     ) -> Poll<Result<Found, Box<Error>>> {
         loop {
-            if !matches!(self.ending, Ending::Not) {
+            if self.ending != Ending::Not {
                 return self
                     .poll_end(cx)
                     .map(|ended| ended.map(|()| Found::End).map_err(Box::new));
@@ -216,7 +219,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 }
                 continue;
             }
-            if matches!(self.ending, Ending::Not) {
+            if self.ending == Ending::Not {
                 return self.poll_input(cx).map(|read| match read {
                     Ok(()) => Ok(Found::Input),
                     Err(error) => {
@@ -231,7 +234,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// A small message that is there.
     #[inline]
     fn small_message(&mut self) -> Option<Message> {
-        if self.input.is_empty() || !matches!(self.ending, Ending::Not) {
+        if self.input.is_empty() || self.ending != Ending::Not {
             return None;
         }
         let (consumed, message) = self.connection.receive_small(self.input.unread(), COPIED)?;
@@ -248,7 +251,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         mut take: impl FnMut(Event<Bytes>) -> Option<R>,
     ) -> Poll<Result<Option<R>, Error>> {
         loop {
-            if !matches!(self.ending, Ending::Not) {
+            if self.ending != Ending::Not {
                 return self.poll_end(cx).map(|outcome| outcome.map(|()| None));
             }
             if let Some(event) = self.next_event() {
@@ -257,7 +260,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 }
                 continue;
             }
-            if !matches!(self.ending, Ending::Not) {
+            if self.ending != Ending::Not {
                 continue;
             }
             match self.poll_input(cx) {
@@ -277,14 +280,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         match self.input.with_bytes(|input| connection.receive_bytes(input, replies)) {
             Ok(event) => {
                 match event {
-                    Some(Event::Close(_)) => self.end_with(Ok(())),
+                    Some(Event::Close(_)) => self.end_with(None),
                     Some(Event::Ping(_)) => self.unanswered += 1,
                     _ => {}
                 }
                 event
             }
             Err(error) => {
-                self.end_with(Err(error.into()));
+                self.end_with(Some(error.into()));
                 None
             }
         }
@@ -321,7 +324,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             let mut outlet = self.outlet.lock();
             // Where output is stuck the replies wait here, so that the connection knows of it and keeps back its pongs.
             if outlet.unwritten() <= REPLIES_BEHIND {
-                outlet.output().append(&mut self.replies);
+                outlet.output().bytes().append(&mut self.replies);
                 self.replies.shrink_to(RETAINED_REPLIES);
             }
             let flushed = outlet.poll_flush(cx);
@@ -341,7 +344,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// The same for one who has sent something that ends at `end` of the output. It waits for no more than that, such as the
     /// pongs behind it, for which the peer may want to be read first; and no longer than the connection lasts.
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, end: u64) -> Poll<Result<(), Error>> {
-        if matches!(self.ending, Ending::Over) && !self.outlet.lock().has_left(end) {
+        if self.ending == Ending::Over && !self.outlet.lock().has_left(end) {
             return Poll::Ready(Err(Error::ConnectionLost));
         }
         let flushed = self.poll_flush(cx);
@@ -371,25 +374,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     /// The end: write what is left, shut down, and let the peer end its side, all before the deadline.
-    fn poll_end(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Outcome> {
+    fn poll_end(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Result<(), Error>> {
         if self.poll_shutdown_and_drain(cx).is_pending() && !self.deadline_passed(cx.write) {
             return Poll::Pending;
         }
-        match std::mem::replace(&mut self.ending, Ending::Over) {
-            Ending::Shutdown(outcome) | Ending::Drain(outcome) => Poll::Ready(outcome),
-            Ending::Not | Ending::Over => Poll::Ready(Ok(())),
-        }
+        self.ending = Ending::Over;
+        Poll::Ready(self.failure.take().map_or(Ok(()), |error| Err(*error)))
     }
 
     /// Ready when the transport is of no more use; errors of it no longer matter.
     fn poll_shutdown_and_drain(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<()> {
-        if let Ending::Shutdown(_) = self.ending {
+        if self.ending == Ending::Shutdown {
             if ready!(self.poll_flush(cx.write)).is_err() {
                 return Poll::Ready(());
             }
             // RFC 6455 §5.5.1: "The server MUST close the underlying TCP connection immediately; the client SHOULD wait for
             // the server to close the connection". After a failure both are the one that closes.
-            let failed = matches!(self.ending, Ending::Shutdown(Err(_)));
+            let failed = self.failure.is_some();
             if failed || self.connection.role() == Role::Server {
                 if ready!(self.outlet.lock().poll_shutdown(cx.write)).is_err() {
                     return Poll::Ready(());
@@ -399,11 +400,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                     return Poll::Ready(());
                 }
             }
-            if let Ending::Shutdown(outcome) = std::mem::replace(&mut self.ending, Ending::Over) {
-                self.ending = Ending::Drain(outcome);
-            }
+            self.ending = Ending::Drain;
         }
-        while let Ending::Drain(_) = self.ending {
+        while self.ending == Ending::Drain {
             if self.deadline_passed(cx.write) {
                 break;
             }
@@ -425,7 +424,7 @@ impl<T: AsyncWrite + Unpin + Send + 'static> Driver<T> {
         &mut self,
         encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
     ) -> Queued {
-        if !matches!(self.ending, Ending::Not) {
+        if self.ending != Ending::Not {
             return self.refuse(SendError::Closed.into());
         }
         self.settled = false;
@@ -466,7 +465,7 @@ impl<T: AsyncWrite + Unpin + Send + 'static> Driver<T> {
         }
         let mut outlet = self.outlet.lock();
         if uncopied {
-            outlet.set_tail(message.into_bytes());
+            outlet.output().set_tail(message.into_bytes());
         }
         let (waits, progress) = (outlet.write(), outlet.take_progress());
         drop(outlet);
@@ -517,7 +516,7 @@ fn encode_into<T>(
     if let Some(error) = outlet.broken() {
         return Err(Error::Io(error));
     }
-    let output = outlet.output();
+    let output = outlet.output().bytes();
     // In the order in which they came to be: nothing follows a Close, a pong neither.
     if !replies.is_empty() {
         output.append(replies);

@@ -31,6 +31,7 @@ mod error;
 mod flusher;
 mod input;
 mod outlet;
+mod output;
 mod pool;
 mod server;
 mod socket;

@@ -1,14 +1,15 @@
 //! A transport and the output on its way to it, behind one lock, so that not only the task that sends can write.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use crate::flusher::{self, Flush};
+use crate::output::Output;
 use crate::pool;
 
 /// A transport behind a lock that is held for the length of one poll.
@@ -19,12 +20,8 @@ pub(crate) struct Outlet<T> {
 /// What the lock guards.
 pub(crate) struct Inner<T> {
     pub(crate) io: T,
-    /// Encoded; without storage while there is nothing.
-    output: Vec<u8>,
-    /// A payload that follows the output, uncopied.
-    tail: Bytes,
-    /// Bytes of the two that have gone out.
-    written: usize,
+    /// While there is any.
+    output: Option<Box<Output>>,
     /// Bytes that have gone out since the beginning.
     taken: u64,
     /// How many of these were also flushed: TLS holds back what the socket has no room for.
@@ -51,9 +48,7 @@ impl<T> Outlet<T> {
         Arc::new(Self {
             inner: Mutex::new(Inner {
                 io,
-                output: Vec::new(),
-                tail: Bytes::new(),
-                written: 0,
+                output: None,
                 taken: 0,
                 flushed: 0,
                 progress: false,
@@ -117,7 +112,7 @@ impl<T: AsyncWrite + Unpin + Send + 'static> Outlet<T> {
 impl<T> Inner<T> {
     /// Bytes of output that have not been written to the transport.
     pub(crate) fn unwritten(&self) -> usize {
-        self.output.len() + self.tail.len() - self.written
+        self.output.as_ref().map_or(0, |output| output.unwritten())
     }
 
     /// Where the output ends now, in bytes since the beginning: whoever has appended to it waits for this.
@@ -142,39 +137,14 @@ impl<T> Inner<T> {
 
     /// The output, to append to.
     #[inline]
-    pub(crate) fn output(&mut self) -> &mut Vec<u8> {
-        if self.output.capacity() == 0 {
-            self.output = pool::take_output();
-        }
-        if !self.tail.is_empty() {
-            self.join_tail();
-        }
-        &mut self.output
-    }
-
-    /// Sends `tail` behind the output, which must be all that is there.
-    pub(crate) fn set_tail(&mut self, tail: Bytes) {
-        debug_assert!(self.tail.is_empty());
-        self.tail = tail;
-    }
-
-    /// Something is to follow the tail, which therefore has to become a part of the output.
-    #[cold]
-    fn join_tail(&mut self) {
-        let tail = std::mem::take(&mut self.tail);
-        if let Some(gone) = self.written.checked_sub(self.output.len()) {
-            self.output.clear();
-            self.written = 0;
-            self.output.extend_from_slice(&tail[gone..]);
-        } else {
-            self.output.extend_from_slice(&tail);
-        }
+    pub(crate) fn output(&mut self) -> &mut Output {
+        self.output.get_or_insert_with(pool::take_output)
     }
 
     fn clear(&mut self) {
-        self.written = 0;
-        self.tail = Bytes::new();
-        pool::put_output(std::mem::take(&mut self.output));
+        if let Some(output) = self.output.take() {
+            pool::put_output(output);
+        }
     }
 }
 
@@ -225,10 +195,10 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
 
     fn flushed(&mut self, flushed: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
         self.blocked = flushed.is_pending();
-        // Where output never comes to an end, what has left it must not pile up.
-        if flushed.is_pending() && self.tail.is_empty() && self.written >= self.output.len() / 2 {
-            self.output.drain(..self.written);
-            self.written = 0;
+        if flushed.is_pending()
+            && let Some(output) = &mut self.output
+        {
+            output.trim();
         }
         let flushed = ready!(flushed);
         if let Err(error) = &flushed {
@@ -240,25 +210,19 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.unwritten() > 0 {
-            let written = self.poll_write_some(cx);
+        while let Some(output) = &mut self.output
+            && output.unwritten() > 0
+        {
+            let written = output.poll_write(&mut self.io, cx);
             if written.is_pending() {
                 // What the transport has taken may leave without what it has not.
                 let _ = self.poll_flush_taken(cx)?;
             }
-            match ready!(written)? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => {
-                    self.written += written;
-                    self.taken += written as u64;
-                }
-            }
+            self.taken += ready!(written)? as u64;
             self.progress = true;
             self.unflushed = true;
         }
-        if self.written > 0 {
-            self.clear();
-        }
+        self.clear();
         self.poll_flush_taken(cx)
     }
 
@@ -269,15 +233,6 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
             self.flushed = self.taken;
         }
         Poll::Ready(Ok(()))
-    }
-
-    fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let io = Pin::new(&mut self.io);
-        match self.output.get(self.written..) {
-            None | Some([]) => io.poll_write(cx, &self.tail[self.written - self.output.len()..]),
-            Some(output) if self.tail.is_empty() || !io.is_write_vectored() => io.poll_write(cx, output),
-            Some(output) => io.poll_write_vectored(cx, &[IoSlice::new(output), IoSlice::new(&self.tail)]),
-        }
     }
 
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 
 use crate::input::Buffer;
+use crate::output::Output;
 
 /// Room to read into, in bytes.
 pub(crate) const READ_SIZE: usize = 64 * 1024;
@@ -31,25 +32,25 @@ pub(crate) fn put_input(mut input: Box<Buffer>) {
 }
 
 /// An empty buffer to encode into, perhaps with room.
-pub(crate) fn take_output() -> Vec<u8> {
+pub(crate) fn take_output() -> Box<Output> {
     with(|pool| pool.outputs.pop()).flatten().unwrap_or_default()
 }
 
 /// Gives back a buffer whose bytes have been written.
-pub(crate) fn put_output(mut output: Vec<u8>) {
-    output.clear();
+pub(crate) fn put_output(mut output: Box<Output>) {
+    output.clear(LARGEST_OUTPUT);
     with(|pool| {
-        if pool.outputs.len() < KEPT_OUTPUTS && output.capacity() <= LARGEST_OUTPUT {
+        if pool.outputs.len() < KEPT_OUTPUTS {
             pool.outputs.push(output);
         }
     });
 }
 
+#[allow(clippy::vec_box, reason = "connections hold them in boxes, and so they come and go")]
 #[derive(Default)]
 struct Pool {
-    #[allow(clippy::vec_box, reason = "connections hold them in boxes, and so they come and go")]
     inputs: Vec<Box<Buffer>>,
-    outputs: Vec<Vec<u8>>,
+    outputs: Vec<Box<Output>>,
 }
 
 thread_local! {

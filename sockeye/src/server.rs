@@ -571,7 +571,7 @@ impl Incoming {
             self.tcp.set_nodelay(true)?;
             #[cfg(feature = "tls")]
             let stream = match self.tls {
-                Some(config) => match timeout_at(self.deadline, tls::accept(config, self.tcp)).await {
+                Some(config) => match timeout_at(self.deadline, Box::pin(tls::accept(config, self.tcp))).await {
                     Ok(stream) => stream.map_err(AcceptError::Tls)?,
                     Err(_) => return Err(AcceptError::Timeout),
                 },
