@@ -3,7 +3,7 @@
 use std::io;
 use std::task::Poll;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::pool::{self, READ_SIZE};
 
@@ -129,7 +129,10 @@ fn grow(input: &mut BytesMut, missing: u64) {
     while size / 2 >= 2 * length.max(READ_SIZE / 2) {
         size = size.div_ceil(2);
     }
-    input.reserve(size - length);
+    // Exactly, which only a `Vec` can; it becomes one, and a buffer again, without a copy.
+    let mut bytes = Vec::from(std::mem::take(input));
+    bytes.reserve_exact(size - length);
+    *input = BytesMut::from(Bytes::from(bytes));
 }
 
 /// What is kept of the start of a frame in a buffer of its own size, in bytes; more stays where it is.
