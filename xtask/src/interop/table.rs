@@ -1,0 +1,330 @@
+//! What the peers found, judged, counted, and written down as `docs/interop.md`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::peers::{CELLS, COMPRESSION, Peer, Way};
+use crate::tally::Tally;
+
+/// One cell on one way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outcome {
+    Passed,
+    /// With what was seen instead.
+    Failed(String),
+    /// Not asked: the peer has no such thing, or the way does not offer it.
+    Absent,
+}
+
+/// What a peer's program printed: its version, and by way what it found.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) version: Option<String>,
+    ways: BTreeMap<String, Findings>,
+}
+
+#[derive(Debug, Default)]
+struct Findings {
+    cells: BTreeMap<String, Result<(), String>>,
+    /// Why there is no more.
+    error: Option<String>,
+}
+
+impl Report {
+    /// Reads the lines `version V`, `route NAME`, `pass CELL`, `fail CELL: WHY` and `error WHY`. What stands before the
+    /// first route belongs to `way`. Whatever else a program says explains why it said no more.
+    pub(super) fn read(lines: &[String], way: &str) -> Self {
+        let mut report = Self::default();
+        let mut way = way.to_owned();
+        for line in lines {
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            if word == "version" {
+                report.version = Some(rest.to_owned());
+                continue;
+            }
+            if word == "route" {
+                rest.clone_into(&mut way);
+                continue;
+            }
+            let findings = report.ways.entry(way.clone()).or_default();
+            match word {
+                "pass" => drop(findings.cells.insert(rest.to_owned(), Ok(()))),
+                "fail" => {
+                    let (cell, why) = rest.split_once(": ").unwrap_or((rest, ""));
+                    findings.cells.insert(cell.to_owned(), Err(why.to_owned()));
+                }
+                "error" => findings.error = Some(rest.to_owned()),
+                _ => findings.error = findings.error.take().or_else(|| Some(line.clone())),
+            }
+        }
+        report
+    }
+
+    /// Takes over the ways of another report of the same peer.
+    pub(super) fn add(&mut self, other: Self) {
+        self.version = self.version.take().or(other.version);
+        self.ways.extend(other.ways);
+    }
+}
+
+/// A peer's row, by ways and cells.
+#[derive(Debug)]
+pub(super) struct Row {
+    peer: &'static Peer,
+    version: String,
+    /// A way, and one outcome for each of [`CELLS`].
+    ways: Vec<(&'static Way, Vec<Outcome>)>,
+}
+
+impl Row {
+    pub(super) fn judge(peer: &'static Peer, ways: &[&'static Way], report: &Report, version: String) -> Self {
+        let nothing = Findings::default();
+        let ways = ways.iter().map(|&way| {
+            let findings = report.ways.get(way.id).unwrap_or(&nothing);
+            let outcomes = CELLS.iter().map(|cell| outcome(peer, way, cell, findings));
+            (way, outcomes.collect())
+        });
+        Self {
+            peer,
+            version,
+            ways: ways.collect(),
+        }
+    }
+
+    /// One line each that failed, and the count. A known fault of the peer's is no failure.
+    pub(super) fn tally(&self, role: &str) -> Tally {
+        let mut sum = Tally::default();
+        for (way, outcomes) in &self.ways {
+            for (cell, outcome) in CELLS.iter().zip(outcomes) {
+                let at = format!("{} as {role}, {}, {cell}", self.peer.name, way.title);
+                match (outcome, self.fault(cell)) {
+                    (Outcome::Absent, _) => {}
+                    (Outcome::Passed, None) => sum += Tally::one(true),
+                    (Outcome::Passed, Some(_)) => {
+                        println!("NOTE: {at} passes now; xtask/src/interop/peers.rs need not excuse it");
+                        sum += Tally::one(true);
+                    }
+                    (Outcome::Failed(why), Some(fault)) => println!("KNOWN: {at}: {fault} ({why})"),
+                    (Outcome::Failed(why), None) => {
+                        println!("FAILED: {at}: {why}");
+                        sum += Tally::one(false);
+                    }
+                }
+            }
+        }
+        println!("{} {} as {role}: {sum}", self.peer.name, self.version);
+        sum
+    }
+
+    fn fault(&self, cell: &str) -> Option<&'static str> {
+        let known = self.peer.faults.iter().find(|(known, _)| *known == cell);
+        known.map(|(_, what)| *what)
+    }
+
+    /// A cell over all ways: one that fails on one way has failed.
+    fn mark(&self, cell: usize) -> &'static str {
+        let of = |wanted: fn(&Outcome) -> bool| self.ways.iter().any(|(_, outcomes)| wanted(&outcomes[cell]));
+        if of(|outcome| matches!(outcome, Outcome::Failed(_))) {
+            "✗"
+        } else if of(|outcome| *outcome == Outcome::Passed) {
+            "✓"
+        } else {
+            "–"
+        }
+    }
+
+    /// The row by cells.
+    fn cells(&self) -> String {
+        let mut line = format!("| {} | {} |", self.peer.name, self.version);
+        for cell in 0..CELLS.len() {
+            let _ = write!(line, " {} |", self.mark(cell));
+        }
+        line
+    }
+
+    /// The row by ways: how many of the cells that were asked have passed.
+    fn ways(&self, titles: &[&str]) -> String {
+        let mut line = format!("| {} |", self.peer.name);
+        for title in titles {
+            let Some((_, outcomes)) = self.ways.iter().find(|(way, _)| way.title == *title) else {
+                line += " |";
+                continue;
+            };
+            let asked = outcomes.iter().filter(|outcome| **outcome != Outcome::Absent).count();
+            let passed = outcomes.iter().filter(|outcome| **outcome == Outcome::Passed).count();
+            let _ = write!(line, " {passed} of {asked} |");
+        }
+        line
+    }
+}
+
+fn outcome(peer: &Peer, way: &Way, cell: &str, findings: &Findings) -> Outcome {
+    let offered = cell != COMPRESSION || way.compressed;
+    match findings.cells.get(cell) {
+        Some(Ok(())) if offered => Outcome::Passed,
+        Some(Ok(())) => Outcome::Failed("negotiated, though not both were willing".into()),
+        Some(Err(why)) => Outcome::Failed(why.clone()),
+        None if !offered || !way.cells.contains(&cell) => Outcome::Absent,
+        None if peer.lacks.iter().any(|(cells, _)| cells.contains(&cell)) => Outcome::Absent,
+        None => Outcome::Failed(findings.error.clone().unwrap_or_else(|| "it told no result".into())),
+    }
+}
+
+/// The rows of both roles, and the proxies in between.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub(super) clients: Vec<Row>,
+    pub(super) servers: Vec<Row>,
+    /// Names with versions.
+    pub(super) proxies: Vec<String>,
+}
+
+impl Table {
+    /// The page `docs/interop.md`.
+    pub(super) fn page(&self) -> String {
+        let mut page = String::from(HEAD);
+        page += "\n## Clients of `sockeye echo`\n\n";
+        section(&mut page, "client", &self.clients);
+        let _ = writeln!(page, "\nIn between: {}.", self.proxies.join(", "));
+        page += "\n## Servers for Sockeye's client\n\n";
+        section(&mut page, "server", &self.servers);
+        page
+    }
+}
+
+fn section(page: &mut String, role: &str, rows: &[Row]) {
+    let _ = writeln!(page, "| {role} | version | {} |", CELLS.join(" | "));
+    *page += &format!("|---|---|{}\n", ":-:|".repeat(CELLS.len()));
+    for row in rows {
+        *page += &format!("{}\n", row.cells());
+    }
+    let mut titles: Vec<&str> = Vec::new();
+    for (way, _) in rows.iter().flat_map(|row| &row.ways) {
+        if !titles.contains(&way.title) {
+            titles.push(way.title);
+        }
+    }
+    let _ = writeln!(page, "\n| {role} | {} |", titles.join(" | "));
+    *page += &format!("|---|{}\n", ":-:|".repeat(titles.len()));
+    for row in rows {
+        *page += &format!("{}\n", row.ways(&titles));
+    }
+    *page += "\n";
+    for (mark, notes) in [("–", lacks(rows)), ("✗", faults(rows))] {
+        for (what, names) in notes {
+            *page += &format!("- {mark} {}: {what}.\n", names.join(", "));
+        }
+    }
+}
+
+/// Why cells are not asked, and of whom.
+fn lacks(rows: &[Row]) -> Vec<(String, Vec<&'static str>)> {
+    let mut notes: Vec<(String, Vec<&'static str>)> = Vec::new();
+    for row in rows {
+        for (_, why) in row.peer.lacks {
+            match notes.iter_mut().find(|(known, _)| known == why) {
+                Some((_, names)) => names.push(row.peer.name),
+                None => notes.push(((*why).to_owned(), vec![row.peer.name])),
+            }
+        }
+    }
+    notes
+}
+
+/// What failed, with what is known about it or else what was seen.
+fn faults(rows: &[Row]) -> Vec<(String, Vec<&'static str>)> {
+    let mut notes = Vec::new();
+    for row in rows {
+        for (index, cell) in CELLS.iter().enumerate() {
+            let failures = row.ways.iter().filter_map(|(way, outcomes)| match &outcomes[index] {
+                Outcome::Failed(why) => Some(format!("{cell}, {}: {why}", way.title)),
+                _ => None,
+            });
+            match (row.fault(cell), failures.collect::<Vec<_>>()) {
+                (_, failures) if failures.is_empty() => {}
+                (Some(fault), _) => notes.push((format!("{cell}: {fault}"), vec![row.peer.name])),
+                (None, failures) => notes.extend(failures.into_iter().map(|what| (what, vec![row.peer.name]))),
+            }
+        }
+    }
+    notes
+}
+
+const HEAD: &str = "\
+# Sockeye and others
+
+Written by `cargo xtask interop`, which runs all of this; CI does on every change. Another edit will be lost.
+
+✓ works, on each of the ways below; ✗ does not; – is not asked. The cells:
+
+- **text**, **binary**, **1 MiB**: messages come back as they were sent: UTF-8 of up to four bytes, an empty text, three bytes,
+  and a binary message of 1,048,576 bytes, the greatest that is taken by default.
+- **fragments**: a text in fragments, with a ping between them, comes back whole. **ping**: that ping has its pong.
+- **close**: a Close with code 4001 and the reason `bye` is answered by one with code 4001, and the connection ends cleanly. A
+  server also closes so by itself, and Sockeye reads both the code and the reason.
+- **subprotocol**: of `nope` and `chat` the server chooses `chat`.
+- **compression**: permessage-deflate is agreed on, and all of the above holds with it.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interop::peers::{AIOHTTP_SERVER, CHROMIUM, TO_SOCKEYE, WS_CLIENT};
+
+    fn row(peer: &'static Peer, text: &str) -> Row {
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let report = Report::read(&lines, "plain");
+        Row::judge(peer, &[&TO_SOCKEYE[0], &TO_SOCKEYE[1]], &report, "1".into())
+    }
+
+    const ALL: &str = "pass text\npass binary\npass 1 MiB\npass fragments\npass ping\npass close\npass subprotocol\n";
+
+    fn twice(cells: &str) -> String {
+        format!("version 1\n{cells}route deflate\n{cells}pass compression\n")
+    }
+
+    #[test]
+    fn all_cells_pass() {
+        let row = row(&WS_CLIENT, &twice(ALL));
+        assert_eq!(row.tally("client").to_string(), "15 passed, 0 failed");
+        assert_eq!(row.cells(), "| ws | 1 | ✓ | ✓ | ✓ | ✓ | ✓ | ✓ | ✓ | ✓ |");
+        let titles = ["ws:", "ws:, no compression", "wss:"];
+        assert_eq!(row.ways(&titles), "| ws | 8 of 8 | 7 of 7 | |");
+    }
+
+    #[test]
+    fn a_cell_that_nobody_told_of_has_failed_unless_the_peer_lacks_it() {
+        let some = ALL.replace("pass fragments\npass ping\n", "");
+        assert_eq!(row(&CHROMIUM, &twice(&some)).tally("client").failed, 0);
+        assert_eq!(row(&CHROMIUM, &twice(&some)).mark(3), "–");
+        assert_eq!(row(&WS_CLIENT, &twice(&some)).tally("client").failed, 4);
+        assert_eq!(row(&WS_CLIENT, "").tally("client").failed, 15);
+    }
+
+    #[test]
+    fn compression_is_agreed_on_by_both_or_not_at_all() {
+        let asked_for = format!("{ALL}route deflate\n{ALL}");
+        assert_eq!(row(&WS_CLIENT, &asked_for).tally("client").failed, 1);
+        let unasked = format!("{ALL}pass compression\nroute deflate\n{ALL}pass compression\n");
+        assert_eq!(row(&WS_CLIENT, &unasked).tally("client").failed, 1);
+    }
+
+    #[test]
+    fn a_known_fault_is_shown_and_does_not_fail_the_run() {
+        let row = row(
+            &AIOHTTP_SERVER,
+            &twice(&ALL.replace("pass close", "fail close: code 1000")),
+        );
+        assert_eq!(row.tally("server").to_string(), "13 passed, 0 failed");
+        assert_eq!(row.mark(5), "✗");
+        let page = Table {
+            servers: vec![row],
+            ..Table::default()
+        }
+        .page();
+        assert!(
+            page.contains("- ✗ aiohttp: close: it answers a Close with code 4001"),
+            "{page}"
+        );
+    }
+}
