@@ -1,10 +1,10 @@
 // The cells of the conformance table for whoever has the browser's WebSocket: Chromium, Firefox, undici, Node.js itself.
-// That API can send neither a ping nor a fragment.
+// That API can send neither a ping nor a fragment. By the route `begins` they come from the server, which is asked for them.
 //
 // `cells` is also sent into browsers as source, so it uses nothing from outside of itself.
 
 /** Answers with one line a cell, `pass CELL` or `fail CELL: WHY`. */
-export async function cells(url, WebSocket = globalThis.WebSocket) {
+export async function cells({ url, begins }, WebSocket = globalThis.WebSocket) {
   const lines = [];
   const check = (cell, good, why) => lines.push(good ? `pass ${cell}` : `fail ${cell}: ${why}`);
   const within = (promise, what) =>
@@ -25,6 +25,19 @@ export async function cells(url, WebSocket = globalThis.WebSocket) {
     const opened = new Promise((resolve) => (socket.onopen = resolve));
     const refused = closed.then(({ code }) => Promise.reject(new Error(`closed with ${code} before it was open`)));
     await within(Promise.race([opened, refused]), "connection");
+
+    if (begins) {
+      socket.send("ping");
+      const pong = await next();
+      check("ping", pong === "pong", pong);
+      socket.send("fragments");
+      const whole = await next();
+      check("fragments", whole === "fragment", whole);
+      socket.send("close");
+      const { code, reason, wasClean } = await within(closed, "close event");
+      check("close", code === 4001 && reason === "bye" && wasClean, `code ${code} "${reason}", clean ${wasClean}`);
+      return lines;
+    }
 
     check("subprotocol", socket.protocol === "chat", `"${socket.protocol}"`);
     if (socket.extensions.includes("permessage-deflate")) check("compression", true);
@@ -58,6 +71,6 @@ export async function visit(version, cells) {
   for (const route of process.argv.slice(2).filter((argument) => argument.includes("="))) {
     const [name, url] = route.split(/=(.*)/s);
     console.log(`route ${name}`);
-    for (const line of await cells(url)) console.log(line);
+    for (const line of await cells({ url, begins: name === "begins" })) console.log(line);
   }
 }

@@ -25,6 +25,6 @@ async def visit(version, cells):
         name, url = route.split("=", 1)
         print(f"route {name}", flush=True)
         try:
-            await cells(url)
+            await cells(url, name == "begins")
         except Exception as error:
             print(f"error {type(error).__name__}: {error}", flush=True)

@@ -7,9 +7,19 @@ import aiohttp
 from cells import LARGE, PATIENCE, check, trust, visit
 
 
-async def cells(url):
-    options = {"ssl": trust(url) or True, "protocols": ("nope", "chat"), "compress": 15, "autoping": False}
+async def cells(url, begins):
+    options = {"ssl": trust(url) or True, "protocols": ("nope", "chat"), "compress": 15, "autoping": begins}
     async with aiohttp.ClientSession() as session, session.ws_connect(url, **options) as ws:
+        if begins:
+            for cell, answer in (("ping", "pong"), ("fragments", "fragment")):
+                await ws.send_str(cell)
+                got = await ws.receive_str(timeout=PATIENCE)
+                check(cell, got == answer, got)
+            await ws.send_str("close")
+            end = await ws.receive(PATIENCE)
+            check("close", (end.data, end.extra) == (4001, "bye"), end)
+            return
+
         check("subprotocol", ws.protocol == "chat", ws.protocol)
         if ws.compress:
             check("compression", True)

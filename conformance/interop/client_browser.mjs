@@ -21,7 +21,7 @@ try {
   // The test's authority is no business of the system that the browser asks.
   const page = await (await browser.newContext({ ignoreHTTPSErrors: true })).newPage();
   await page.goto(`http://127.0.0.1:${blank.address().port}/`);
-  await visit(browser.version(), (url) => page.evaluate(cells, url));
+  await visit(browser.version(), (route) => page.evaluate(cells, route));
 } finally {
   await browser.close();
   blank.closeAllConnections();

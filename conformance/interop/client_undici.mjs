@@ -10,7 +10,7 @@ if (process.argv.includes("--builtin")) {
   await visit(process.versions.node, cells);
 } else {
   const { WebSocket } = load("undici");
-  await visit(load("undici/package.json").version, (url) => cells(url, WebSocket));
+  await visit(load("undici/package.json").version, (route) => cells(route, WebSocket));
 }
 // An undici connection that was refused may hold the process.
 process.exit();

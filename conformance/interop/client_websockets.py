@@ -8,9 +8,19 @@ from websockets.asyncio.client import connect
 from cells import LARGE, PATIENCE, check, trust, visit
 
 
-async def cells(url):
+async def cells(url, begins):
     options = {"ssl": trust(url), "subprotocols": ["nope", "chat"], "compression": "deflate", "proxy": None}
     async with asyncio.timeout(4 * PATIENCE), connect(url, **options) as ws:
+        if begins:
+            for cell, answer in (("ping", "pong"), ("fragments", "fragment")):
+                await ws.send(cell)
+                got = await ws.recv()
+                check(cell, got == answer, got)
+            await ws.send("close")
+            await ws.wait_closed()
+            check("close", (ws.close_code, ws.close_reason) == (4001, "bye"), f"{ws.close_code} {ws.close_reason}")
+            return
+
         check("subprotocol", ws.subprotocol == "chat", ws.subprotocol)
         if ws.protocol.extensions:
             check("compression", True)

@@ -7,7 +7,7 @@ import { visit } from "./cells.mjs";
 const load = createRequire(join(process.env.INTEROP_DIR, "package.json"));
 const { WebSocket } = load("ws");
 
-async function cells(url) {
+async function cells({ url, begins }) {
   const lines = [];
   const check = (cell, good, why) => lines.push(good ? `pass ${cell}` : `fail ${cell}: ${why}`);
   const socket = new WebSocket(url, ["nope", "chat"], { perMessageDeflate: { threshold: 0 } });
@@ -30,6 +30,19 @@ async function cells(url) {
   };
   try {
     await next("open");
+    if (begins) {
+      socket.send("ping");
+      const [pong] = await next("message");
+      check("ping", pong.toString() === "pong", pong);
+      socket.send("fragments");
+      const [whole] = await next("message");
+      check("fragments", whole.toString() === "fragment", whole);
+      socket.send("close");
+      const [code, reason] = await next("close");
+      check("close", code === 4001 && reason.toString() === "bye", `code ${code} "${reason}"`);
+      return lines;
+    }
+
     check("subprotocol", socket.protocol === "chat", `"${socket.protocol}"`);
     if (socket.extensions.includes("permessage-deflate")) check("compression", true);
 

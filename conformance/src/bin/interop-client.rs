@@ -9,6 +9,8 @@
 //! - `--stream` asks only for what one can answer that has no message boundaries.
 #![forbid(unsafe_code)]
 
+use std::fmt::Display;
+
 use anyhow::{Context, bail, ensure};
 use sockeye::transport::Stream;
 use sockeye::{Client, CloseCode, DeflateOptions, Event, Message, WebSocket};
@@ -75,7 +77,8 @@ async fn visit(options: &Options) -> anyhow::Result<()> {
         return binary(&mut ws).await;
     }
     if !options.lines {
-        check("subprotocol", ws.subprotocol() == Some("chat"), &ws.subprotocol());
+        let subprotocol = ws.subprotocol().unwrap_or("none");
+        check("subprotocol", subprotocol == "chat", &subprotocol);
         if ws.is_compressed() {
             check("compression", true, &"");
         }
@@ -86,25 +89,28 @@ async fn visit(options: &Options) -> anyhow::Result<()> {
     fragments(&mut ws).await?;
 
     ws.close(BYE, "bye").await?;
-    let mut good = ws.close_received() == Some(BYE);
-    let mut seen = format!("answered by {:?}", ws.close_received());
-    if !options.lines && good {
-        let mut ws = client.connect(&options.url).await?;
-        ws.send("close").await?;
-        let frame = loop {
-            match ws.next_event().await? {
-                Some(Event::Close(frame)) => break frame,
-                Some(_) => {}
-                None => break None,
-            }
-        };
-        good = frame
-            .as_ref()
-            .is_some_and(|frame| frame.code == BYE && &*frame.reason == "bye");
-        seen = format!("it closed with {frame:?}");
+    let answer = ws.close_received().map_or(0, CloseCode::as_u16);
+    let mut good = answer == BYE.as_u16();
+    let mut seen = format!("it answered {answer}");
+    if !options.lines {
+        let (code, reason) = asked_to_close(&client, &options.url).await?;
+        good &= code == BYE.as_u16() && reason == "bye";
+        seen += &format!(", and closed with {code} {reason}");
     }
     check("close", good, &seen);
     Ok(())
+}
+
+/// The code and the reason with which a server closes that is asked to by the text `close`.
+async fn asked_to_close(client: &Client, url: &str) -> anyhow::Result<(u16, String)> {
+    let mut ws = client.connect(url).await?;
+    ws.send("close").await?;
+    while let Some(event) = ws.next_event().await? {
+        if let Event::Close(Some(frame)) = event {
+            return Ok((frame.code.as_u16(), frame.reason.as_str().to_owned()));
+        }
+    }
+    bail!("it closed without a code")
 }
 
 async fn text(ws: &mut WebSocket<Stream>) -> anyhow::Result<()> {
@@ -118,7 +124,7 @@ async fn text(ws: &mut WebSocket<Stream>) -> anyhow::Result<()> {
         .iter()
         .zip(texts)
         .all(|(echo, text)| echo.as_text() == Some(text));
-    check("text", good, &echoed);
+    check("text", good, &format_args!("{echoed:?}"));
     Ok(())
 }
 
@@ -128,7 +134,7 @@ async fn binary(ws: &mut WebSocket<Stream>) -> anyhow::Result<()> {
     check(
         "binary",
         matches!(&echo, Message::Binary(bytes) if **bytes == [0, 1, 255]),
-        &echo,
+        &format_args!("{echo:?}"),
     );
     Ok(())
 }
@@ -158,7 +164,7 @@ async fn fragments(ws: &mut WebSocket<Stream>) -> anyhow::Result<()> {
     // The pong may come before or behind the message.
     for _ in 0..2 {
         match ws.next_event().await?.context("closed in the middle")? {
-            Event::Pong(payload) => check("ping", *payload == *b"between", &payload),
+            Event::Pong(payload) => check("ping", *payload == *b"between", &format_args!("{payload:?}")),
             Event::Text(text) => check("fragments", &*text == "fragment", &text),
             other => bail!("{other:?} instead of a pong and a text"),
         }
@@ -170,10 +176,10 @@ async fn message(ws: &mut WebSocket<Stream>) -> anyhow::Result<Message> {
     ws.recv().await?.context("closed instead of an echo")
 }
 
-fn check(cell: &str, good: bool, seen: &dyn std::fmt::Debug) {
+fn check(cell: &str, good: bool, seen: &dyn Display) {
     if good {
         println!("pass {cell}");
     } else {
-        println!("fail {cell}: {seen:?}");
+        println!("fail {cell}: {seen}");
     }
 }

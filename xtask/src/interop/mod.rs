@@ -1,7 +1,7 @@
 //! The conformance table: Sockeye against other people's WebSocket implementations, in both roles.
 //!
-//! Clients (browsers, Node.js, Python) visit `sockeye echo`, directly and by nginx and HAProxy; `interop-client` of the
-//! conformance crate visits other servers. The peers' programs are in `conformance/interop`, each by a pinned version, and
+//! Clients (browsers, Node.js, Python) visit `sockeye echo`, directly and by nginx and HAProxy, and `interop-server` of the
+//! conformance crate; its `interop-client` visits other servers. The peers' programs are in `conformance/interop`, each by a pinned version, and
 //! print a line a cell. `peers.rs` says who is asked what, `lab.rs` starts everything, `table.rs` judges and writes
 //! `docs/interop.md`.
 
@@ -57,6 +57,7 @@ pub(crate) fn run(context: &Context, options: &Options) -> Result<Tally> {
     let started = Instant::now();
     let sockeye = tools::build(context, "sockeye-cli", "sockeye")?;
     let client = tools::build(context, "conformance", "interop-client")?;
+    let server = tools::build(context, "conformance", "interop-server")?;
     let lab = Lab::new(context)?;
     let mut run = Run {
         context,
@@ -67,7 +68,7 @@ pub(crate) fn run(context: &Context, options: &Options) -> Result<Tally> {
         sum: Tally::default(),
         complete: options.peer.is_empty(),
     };
-    run.clients(&sockeye)?;
+    run.clients(&sockeye, &server)?;
     run.servers(&client)?;
     let Run {
         table, sum, complete, ..
@@ -101,7 +102,7 @@ impl Run<'_> {
     }
 
     /// All clients, by all ways.
-    fn clients(&mut self, sockeye: &Path) -> Result<()> {
+    fn clients(&mut self, sockeye: &Path, server: &Path) -> Result<()> {
         let lab = self.lab;
         let (_plain, plain) = lab.echo(sockeye, "echo", &[])?;
         let (_deflate, deflate) = lab.echo(sockeye, "echo-deflate", &["--compress"])?;
@@ -119,6 +120,8 @@ impl Run<'_> {
                 routes.push((&TO_SOCKEYE[first + 1], proxy.secure()));
             }
         }
+        let (_begins, begins) = lab.serve("interop-server", Command::new(server))?;
+        routes.push((&TO_SOCKEYE[7], begins));
 
         if lab.node.is_some() {
             let node = Path::new("node");

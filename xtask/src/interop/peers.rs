@@ -22,14 +22,23 @@ pub(super) const COMPRESSION: &str = "compression";
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) name: &'static str,
-    /// Cells that its interface cannot express, and why.
+    /// Cells that its interface cannot express, and why. A way on which Sockeye begins them asks for them all the same.
     pub(super) lacks: &'static [Lack],
-    /// Cells that fail by a fault of its own, and what it does.
-    pub(super) faults: &'static [(&'static str, &'static str)],
+    /// Cells that fail by a fault of its own.
+    pub(super) faults: &'static [Fault],
 }
 
 /// Cells, and why they are not asked.
 type Lack = (&'static [&'static str], &'static str);
+
+/// What a peer is known to do wrong.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) cell: &'static str,
+    /// Part of what is seen then: seeing something else is news.
+    pub(super) seen: &'static str,
+    pub(super) what: &'static str,
+}
 
 /// How a connection is made.
 #[derive(Debug)]
@@ -39,6 +48,8 @@ pub(super) struct Way {
     pub(super) title: &'static str,
     /// Whether both sides are willing to compress.
     pub(super) compressed: bool,
+    /// Whether Sockeye sends the pings, fragments and Closes that are asked about.
+    pub(super) begins: bool,
     /// The cells that are asked on it.
     pub(super) cells: &'static [&'static str],
 }
@@ -46,7 +57,7 @@ pub(super) struct Way {
 /// What browsers' interface leaves out.
 const NO_FRAMES: Lack = (
     &["fragments", "ping"],
-    "the browser's interface can send neither a fragment nor a ping",
+    "the browser's interface can send neither a fragment nor a ping; it takes those of Sockeye",
 );
 
 pub(super) const CHROMIUM: Peer = Peer {
@@ -81,7 +92,10 @@ pub(super) const WEBSOCKETS_CLIENT: Peer = Peer {
 };
 pub(super) const AIOHTTP_CLIENT: Peer = Peer {
     name: "aiohttp",
-    lacks: &[(&["fragments"], "its interface can send no fragment")],
+    lacks: &[(
+        &["fragments"],
+        "its interface can send no fragment; it takes those of Sockeye",
+    )],
     faults: &[],
 };
 
@@ -98,7 +112,11 @@ pub(super) const WEBSOCKETS_SERVER: Peer = Peer {
 pub(super) const AIOHTTP_SERVER: Peer = Peer {
     name: "aiohttp",
     lacks: &[],
-    faults: &[("close", "it answers a Close with code 4001 by one with code 1000")],
+    faults: &[Fault {
+        cell: "close",
+        seen: "it answered 1000, and closed with 4001 bye",
+        what: "it answers a Close with code 4001 by one with code 1000",
+    }],
 };
 pub(super) const WEBSOCKETD: Peer = Peer {
     name: "websocketd",
@@ -109,8 +127,8 @@ pub(super) const WEBSOCKETD: Peer = Peer {
     faults: &[],
 };
 
-/// The ways to `sockeye echo`.
-pub(super) const TO_SOCKEYE: [Way; 7] = [
+/// The ways to `sockeye echo`, and to `interop-server`.
+pub(super) const TO_SOCKEYE: [Way; 8] = [
     way("plain", "ws:, no compression", false),
     way("deflate", "ws:", true),
     way("tls", "wss:", true),
@@ -118,6 +136,11 @@ pub(super) const TO_SOCKEYE: [Way; 7] = [
     way("nginx-tls", "wss: by nginx", true),
     way("haproxy", "ws: by HAProxy", true),
     way("haproxy-tls", "wss: by HAProxy", true),
+    Way {
+        begins: true,
+        cells: &["fragments", "ping", "close"],
+        ..way("begins", "ws:, Sockeye begins", true)
+    },
 ];
 
 /// The ways to other people's servers.
@@ -153,6 +176,7 @@ const fn way(id: &'static str, title: &'static str, compressed: bool) -> Way {
         id,
         title,
         compressed,
+        begins: false,
         cells: &CELLS,
     }
 }
