@@ -161,7 +161,8 @@ impl Lab {
         Ok((server, format!("ws://{address}/")))
     }
 
-    fn log(&self, name: &str) -> PathBuf {
+    /// Where the output of the program of this name goes.
+    pub(super) fn log(&self, name: &str) -> PathBuf {
         self.run.join(format!("{name}.log"))
     }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::context::Context;
@@ -28,12 +28,15 @@ use lab::{Lab, Proxy};
 use peers::{FROM_SOCKEYE, Peer, TO_A_PROGRAM, TO_SOCKEYE, Way};
 use table::{Report, Row, Table};
 
+/// The parts of `install.sh`, and how to get what they need.
+pub(crate) const PARTS: [(&str, &str); 3] = [("system", PROGRAMS_HINT), ("node", NODE_HINT), ("python", PYTHON_HINT)];
+
 /// How to get what the peers of Python need.
 const PYTHON_HINT: &str = "to get it: install Python 3.11 or newer with venv, or set PYTHON3 to one";
 
 /// How to get the peers that are programs of their own.
 const PROGRAMS_HINT: &str =
-    "to get it: cargo xtask setup, or on Debian apt-get install nginx haproxy websocketd firefox-esr";
+    "to get it: cargo xtask setup, or on Debian apt-get install nginx haproxy websocketd firefox-esr openssl";
 
 /// What one peer may take for all of its ways; it takes seconds.
 const DEADLINE: Duration = Duration::from_secs(5 * 60);
@@ -58,6 +61,9 @@ pub(crate) fn run(context: &Context, options: &Options) -> Result<Tally> {
     let sockeye = tools::build(context, "sockeye-cli", "sockeye")?;
     let client = tools::build(context, "conformance", "interop-client")?;
     let server = tools::build(context, "conformance", "interop-server")?;
+    if tools::find(&["openssl"]).is_none() {
+        return Ok(context.missing("openssl, which makes the certificates,", PROGRAMS_HINT));
+    }
     let lab = Lab::new(context)?;
     let mut run = Run {
         context,
@@ -73,6 +79,9 @@ pub(crate) fn run(context: &Context, options: &Options) -> Result<Tally> {
     let Run {
         table, sum, complete, ..
     } = run;
+    if table.clients.is_empty() && table.servers.is_empty() && sum.is_clean() && sum.skipped.is_empty() {
+        bail!("there is no peer of the name {}", options.peer.join(" or "));
+    }
     if complete {
         let page = context.root.join("docs/interop.md");
         fs::write(&page, table.page()).with_context(|| format!("cannot write {}", page.display()))?;
@@ -181,6 +190,10 @@ impl Run<'_> {
         }
         command.args(routes.iter().map(|(way, url)| format!("{}={url}", way.id)));
         let finished = process::read(command, false, DEADLINE)?;
+        fs::write(
+            self.lab.log(&format!("client-{}", peer.name)),
+            finished.lines.join("\n"),
+        )?;
         let report = Report::read(&finished.lines, "");
         let version = report.version.clone().unwrap_or_else(|| "unknown".into());
         self.versions.insert(peer.name, version.clone());

@@ -21,6 +21,8 @@ enum Outcome {
 pub(super) struct Report {
     pub(super) version: Option<String>,
     ways: BTreeMap<String, Findings>,
+    /// What a program said that is none of the lines it should print: why it died, perhaps.
+    stray: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -32,7 +34,7 @@ struct Findings {
 
 impl Report {
     /// Reads the lines `version V`, `route NAME`, `pass CELL`, `fail CELL: WHY` and `error WHY`. What stands before the
-    /// first route belongs to `way`. Whatever else a program says explains why it said no more.
+    /// first route belongs to `way`. Of whatever else a program says the first line that speaks of an error is kept.
     pub(super) fn read(lines: &[String], way: &str) -> Self {
         let mut report = Self::default();
         let mut way = way.to_owned();
@@ -54,7 +56,10 @@ impl Report {
                     findings.cells.insert(cell.to_owned(), Err(why.to_owned()));
                 }
                 "error" => findings.error = Some(rest.to_owned()),
-                _ => findings.error = findings.error.take().or_else(|| Some(line.clone())),
+                _ if report.stray.is_none() && line.to_ascii_lowercase().contains("error") => {
+                    report.stray = Some(line.trim().to_owned());
+                }
+                _ => {}
             }
         }
         report
@@ -63,6 +68,7 @@ impl Report {
     /// Takes over the ways of another report of the same peer.
     pub(super) fn add(&mut self, other: Self) {
         self.version = self.version.take().or(other.version);
+        self.stray = self.stray.take().or(other.stray);
         self.ways.extend(other.ways);
     }
 }
@@ -81,7 +87,8 @@ impl Row {
         let nothing = Findings::default();
         let ways = ways.iter().map(|&way| {
             let findings = report.ways.get(way.id).unwrap_or(&nothing);
-            let outcomes = CELLS.iter().map(|cell| outcome(peer, way, cell, findings));
+            let error = findings.error.as_deref().or(report.stray.as_deref());
+            let outcomes = CELLS.iter().map(|cell| outcome(peer, way, cell, findings, error));
             (way, outcomes.collect())
         });
         Self {
@@ -91,32 +98,54 @@ impl Row {
         }
     }
 
-    /// One line each that failed, and the count. A known fault of the peer's is no failure.
+    /// Prints what failed, and counts. A known fault of the peer's is no failure.
     pub(super) fn tally(&self, role: &str) -> Tally {
-        let mut sum = Tally::default();
-        for (way, outcomes) in &self.ways {
-            for (cell, outcome) in CELLS.iter().zip(outcomes) {
-                let at = format!("{} as {role}, {}, {cell}", self.peer.name, way.title);
-                match (outcome, self.fault(cell, outcome)) {
-                    (Outcome::Absent, _) => {}
-                    (Outcome::Passed, _) => sum += Tally::one(true),
-                    (Outcome::Failed(why), Some(fault)) => println!("KNOWN: {at}: {fault} ({why})"),
-                    (Outcome::Failed(why), None) => {
-                        println!("FAILED: {at}: {why}");
-                        sum += Tally::one(false);
-                    }
-                }
+        let all = || self.ways.iter().flat_map(|(_, outcomes)| outcomes);
+        let passed = all().filter(|outcome| **outcome == Outcome::Passed).count();
+        let mut sum = Tally {
+            passed,
+            ..Tally::default()
+        };
+        for failure in self.failures() {
+            let verdict = if failure.known { "KNOWN" } else { "FAILED" };
+            println!("{verdict}: {} as {role}: {}", self.peer.name, failure.shown());
+            if !failure.known {
+                sum.failed += failure.cells.len();
             }
         }
         println!("{} {} as {role}: {sum}", self.peer.name, self.version);
         sum
     }
 
-    /// The fault of the peer's by which the cell failed.
-    fn fault(&self, cell: &str, outcome: &Outcome) -> Option<&'static str> {
-        let Outcome::Failed(why) = outcome else {
-            return None;
-        };
+    /// What failed, by ways; cells that failed alike together.
+    fn failures(&self) -> Vec<Failure<'_>> {
+        let mut failures: Vec<Failure<'_>> = Vec::new();
+        for (way, outcomes) in &self.ways {
+            for (cell, outcome) in CELLS.iter().zip(outcomes) {
+                let Outcome::Failed(why) = outcome else {
+                    continue;
+                };
+                let fault = self.fault(cell, why);
+                let why = fault.unwrap_or(why);
+                match failures
+                    .iter_mut()
+                    .find(|other| other.way == way.title && other.why == why)
+                {
+                    Some(other) => other.cells.push(cell),
+                    None => failures.push(Failure {
+                        way: way.title,
+                        cells: vec![cell],
+                        why,
+                        known: fault.is_some(),
+                    }),
+                }
+            }
+        }
+        failures
+    }
+
+    /// The fault of the peer's by which the cell fails when `why` is seen.
+    fn fault(&self, cell: &str, why: &str) -> Option<&'static str> {
         let mut known = self.peer.faults.iter();
         let known = known.find(|fault| fault.cell == cell && why.contains(fault.seen));
         known.map(|fault| fault.what)
@@ -159,7 +188,8 @@ impl Row {
     }
 }
 
-fn outcome(peer: &Peer, way: &Way, cell: &str, findings: &Findings) -> Outcome {
+/// A cell that a program told of, or why it did not: it need not, or there was an error.
+fn outcome(peer: &Peer, way: &Way, cell: &str, findings: &Findings, error: Option<&str>) -> Outcome {
     let offered = cell != COMPRESSION || way.compressed;
     match findings.cells.get(cell) {
         Some(Ok(())) if offered => Outcome::Passed,
@@ -167,7 +197,23 @@ fn outcome(peer: &Peer, way: &Way, cell: &str, findings: &Findings) -> Outcome {
         Some(Err(why)) => Outcome::Failed(why.clone()),
         None if !offered || !way.cells.contains(&cell) => Outcome::Absent,
         None if !way.begins && peer.lacks.iter().any(|(cells, _)| cells.contains(&cell)) => Outcome::Absent,
-        None => Outcome::Failed(findings.error.clone().unwrap_or_else(|| "it told no result".into())),
+        None => Outcome::Failed(error.unwrap_or("it told no result").to_owned()),
+    }
+}
+
+/// Cells of a way that failed for one reason.
+#[derive(Debug)]
+struct Failure<'a> {
+    way: &'static str,
+    cells: Vec<&'static str>,
+    why: &'a str,
+    /// Whether it is the peer's own fault.
+    known: bool,
+}
+
+impl Failure<'_> {
+    fn shown(&self) -> String {
+        format!("{} ({}): {}", self.cells.join(", "), self.way, self.why)
     }
 }
 
@@ -228,13 +274,11 @@ fn notes(rows: &[Row]) -> Vec<(String, Vec<&'static str>)> {
         for (_, why) in row.peer.lacks {
             note((*why).to_owned(), row.peer.name);
         }
-        for (way, outcomes) in &row.ways {
-            for (cell, outcome) in CELLS.iter().zip(outcomes) {
-                match (outcome, row.fault(cell, outcome)) {
-                    (_, Some(fault)) => note(format!("{cell}: {fault}"), row.peer.name),
-                    (Outcome::Failed(why), None) => note(format!("{cell}, {}: {why}", way.title), row.peer.name),
-                    _ => {}
-                }
+        for failure in row.failures() {
+            if failure.known {
+                note(format!("{}: {}", failure.cells.join(", "), failure.why), row.peer.name);
+            } else {
+                note(failure.shown(), row.peer.name);
             }
         }
     }
@@ -291,7 +335,13 @@ mod tests {
         assert_eq!(row(&CHROMIUM, &twice(&some)).tally("client").failed, 0);
         assert_eq!(row(&CHROMIUM, &twice(&some)).mark(3), "–");
         assert_eq!(row(&WS_CLIENT, &twice(&some)).tally("client").failed, 4);
-        assert_eq!(row(&WS_CLIENT, "").tally("client").failed, 15);
+        let died = row(&WS_CLIENT, "node:internal/modules\nError: Cannot find module 'ws'\n");
+        assert_eq!(died.tally("client").failed, 15);
+        assert!(
+            died.failures()[0]
+                .shown()
+                .ends_with("(ws:, no compression): Error: Cannot find module 'ws'")
+        );
     }
 
     #[test]
