@@ -16,7 +16,13 @@ const options = {
 
 const blank = createServer((_, response) => response.setHeader("Content-Type", "text/html").end("<!doctype html>"));
 await new Promise((resolve) => blank.listen(0, "127.0.0.1", resolve));
-const browser = await playwright[name].launch({ executablePath, headless: true, timeout: 120_000, ...options });
+let browser;
+try {
+  browser = await playwright[name].launch({ executablePath, headless: true, timeout: 120_000, ...options });
+} catch (error) {
+  console.log(`error ${error.message}`);
+  process.exit(1);
+}
 try {
   // The test's authority is no business of the system that the browser asks.
   const page = await (await browser.newContext({ ignoreHTTPSErrors: true })).newPage();

@@ -139,9 +139,12 @@ impl Run<'_> {
             let mut builtin = lab.script(node, "client_undici.mjs");
             builtin.arg("--builtin").env("NODE_OPTIONS", builtin_websocket()?);
             self.client(&peers::NODE, builtin, &routes)?;
-            for (peer, program) in [(&peers::CHROMIUM, &lab.chromium), (&peers::FIREFOX, &lab.firefox)] {
+            for (peer, program, hint) in [
+                (&peers::CHROMIUM, &lab.chromium, tools::CHROMIUM_HINT),
+                (&peers::FIREFOX, &lab.firefox, PROGRAMS_HINT),
+            ] {
                 let Some(program) = program else {
-                    self.missing(peer.name, PROGRAMS_HINT);
+                    self.missing(peer.name, hint);
                     continue;
                 };
                 let mut browser = lab.script(node, "client_browser.mjs");

@@ -21,7 +21,7 @@ enum Outcome {
 pub(super) struct Report {
     pub(super) version: Option<String>,
     ways: BTreeMap<String, Findings>,
-    /// What a program said that is none of the lines it should print: why it died, perhaps.
+    /// Why a program died before it came to a way, as far as it said.
     stray: Option<String>,
 }
 
@@ -55,6 +55,7 @@ impl Report {
                     let (cell, why) = rest.split_once(": ").unwrap_or((rest, ""));
                     findings.cells.insert(cell.to_owned(), Err(why.to_owned()));
                 }
+                "error" if way.is_empty() => report.stray = Some(rest.to_owned()),
                 "error" => findings.error = Some(rest.to_owned()),
                 _ if report.stray.is_none() && line.to_ascii_lowercase().contains("error") => {
                     report.stray = Some(line.trim().to_owned());
