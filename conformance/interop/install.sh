@@ -41,7 +41,7 @@ case $part in
     $sudo apt-get update -q
     # At this run level the packages start no daemon.
     $sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
-      apt-get install -qy --no-install-recommends nginx haproxy websocketd firefox-esr openssl
+      apt-get install -qy --no-upgrade --no-install-recommends nginx haproxy websocketd firefox-esr openssl
     ;;
   *)
     echo "no part '$part'" >&2
