@@ -175,8 +175,8 @@ fn connected(uri: &WebSocketUri, ws: &WebSocket<Stream>) -> String {
 /// Why there is no connection: exit code 1 when a server answered and it was no good, 2 when none was reached.
 fn not_connected(uri: &WebSocketUri, error: &ConnectError) -> Failure {
     match error {
-        ConnectError::Handshake(HandshakeError::Refused { headers, .. }) => {
-            let location = headers.text("Location").map(str::escape_debug);
+        ConnectError::Refused(refusal) => {
+            let location = refusal.headers().text("Location").map(str::escape_debug);
             Failure::abnormal(match location {
                 Some(location) => format!("refused: {error} and names {location} instead"),
                 None => format!("refused: {error}"),
