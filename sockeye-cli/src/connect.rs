@@ -6,7 +6,6 @@ use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
-use sockeye::handshake::HandshakeError;
 use sockeye::transport::Stream;
 use sockeye::transport::tls::rustls;
 use sockeye::uri::WebSocketUri;
@@ -183,7 +182,9 @@ fn not_connected(uri: &WebSocketUri, error: &ConnectError) -> Failure {
             })
         }
         ConnectError::Handshake(_) => Failure::abnormal(format!("this is no WebSocket handshake: {error}")),
-        ConnectError::Connect(cause) => Failure::usage(format!("could not connect to {}: {cause}", uri.host_header())),
+        ConnectError::Connect(cause) | ConnectError::Resolve(cause) => {
+            Failure::usage(format!("could not connect to {}: {cause}", uri.host_header()))
+        }
         ConnectError::Tls(cause) if is_certificate(cause) => Failure::usage(format!(
             "{error}; trust a certificate by --ca FILE, or take any by --insecure"
         )),

@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+use sockeye::transport::Stream;
 use sockeye::{Client, CloseCode, ConnectError, ProxyError};
 
 #[tokio::main]
@@ -29,10 +30,7 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         }
         Err(error) => return Err(error.into()),
     };
-    println!(
-        "connected by way of {}",
-        ws.with_transport(|stream| stream.peer_addr())?
-    );
+    println!("connected by way of {}", ws.with_transport(Stream::peer_addr)?);
     ws.send("hello").await?;
     if let Some(message) = ws.recv().await? {
         println!("{}", message.as_text().unwrap_or("(binary)"));

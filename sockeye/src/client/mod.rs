@@ -314,7 +314,9 @@ where
 /// TLS 1.3 may tell only now that the server does not like our certificate, or that we have none.
 fn transport_error(error: io::Error) -> ConnectError {
     #[cfg(feature = "tls")]
-    if error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>()) {
+    if let Some(cause) = error.get_ref()
+        && cause.is::<rustls::Error>()
+    {
         return ConnectError::Tls(error);
     }
     ConnectError::Io(error)

@@ -44,11 +44,7 @@ impl Stream {
     ///
     /// What rustls says of the server, or the transport's.
     #[cfg(feature = "tls")]
-    pub(crate) async fn under_tls(
-        self,
-        config: std::sync::Arc<rustls::ClientConfig>,
-        host: &str,
-    ) -> io::Result<Self> {
+    pub(crate) async fn under_tls(self, config: std::sync::Arc<rustls::ClientConfig>, host: &str) -> io::Result<Self> {
         Ok(Self(match self.0 {
             Inner::Plain(tcp) => Inner::Tls(Box::new(tls::connect(config, host, tcp).await?)),
             Inner::Tls(proxy) | Inner::PlainInTls(proxy) => {

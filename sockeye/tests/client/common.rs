@@ -187,7 +187,8 @@ impl Program {
                 "{missing}"
             );
             // Past the test harness, which shows what a test prints only when it fails.
-            writeln!(std::io::stderr(), "SKIPPED: {missing}").unwrap();
+            let line = format!("SKIPPED: {missing}\n");
+            std::io::stderr().write_all(line.as_bytes()).unwrap();
             return None;
         };
         // Somebody may take the port between our asking for it and the program's.

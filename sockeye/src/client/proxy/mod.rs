@@ -63,8 +63,7 @@ impl Proxy {
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let (kind, default_port) = match scheme.to_ascii_lowercase().as_str() {
             "http" => (Kind::Http, 80),
-            #[cfg(feature = "tls")]
-            "https" => (Kind::Https, 443),
+            "https" if cfg!(feature = "tls") => (Kind::Https, 443),
             // RFC 1928 §3: "The SOCKS service is conventionally located on TCP port 1080."
             "socks5" => (Kind::Socks5, 1080),
             "socks5h" => (Kind::Socks5h, 1080),
