@@ -267,11 +267,16 @@ impl Shared {
             io.write_all(&head).await?;
             io.flush().await
         };
-        let sent = sending.await;
-        // A server that answers before it has read everything, and ends, makes writing fail: it is the answer that counts.
-        let (response, input) = match (read_response(&mut io, self.limits).await, sent) {
+        let unsent = match sending.await {
+            Ok(()) => None,
+            // A server that answers before it has read everything, and ends, makes writing fail: it is the answer that
+            // counts, and it is there already.
+            Err(error) if has_ended(&error) => Some(error),
+            Err(error) => return Err(transport_error(error).into()),
+        };
+        let (response, input) = match (read_response(&mut io, self.limits).await, unsent) {
             (Ok(read), _) => read,
-            (Err(ConnectError::Io(_)), Err(error)) => return Err(transport_error(error).into()),
+            (Err(ConnectError::Io(_)), Some(error)) => return Err(transport_error(error).into()),
             (Err(error), _) => return Err(error.into()),
         };
         // RFC 6455 §4.1: "If the status code received from the server is not 101, the client handles the response per HTTP
@@ -309,6 +314,12 @@ where
             return Ok((head, input));
         }
     }
+}
+
+/// Whether writing failed because the other end does not read any more.
+fn has_ended(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
 }
 
 /// TLS 1.3 may tell only now that the server does not like our certificate, or that we have none.
