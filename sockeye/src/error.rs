@@ -102,7 +102,8 @@ pub enum ConnectError {
     /// TLS failed: an untrusted, expired or misnamed certificate, no common version, or a server that does not accept the
     /// client's certificate.
     Tls(io::Error),
-    /// The server answered with another status than 101: a demand for credentials, a redirect, an error.
+    /// The server answered with another status than 101: a demand for credentials, a redirect, an error. An answer that does
+    /// not say where its body ends is told when the connection ends, at the latest at the deadline.
     Refused(Box<Refusal>),
     /// The server redirects once too often, or to where the client must not go.
     Redirect(RedirectError),

@@ -3,6 +3,10 @@
 //! The steps, all within one deadline: a proxy is chosen ([`proxy`]), a name resolved and a TCP connection made ([`dial`]),
 //! the proxy asked for a tunnel, TLS done in it, then the opening handshake (RFC 6455 §4.1); and all of it again after a
 //! redirect ([`redirect`]).
+//!
+//! A deviation: RFC 6455 §4.1 wants no more than one connection to an address in the state CONNECTING, and has the others wait.
+//! Nothing waits here, since one server that is slow to answer would then hold up all connections to it, and a client that
+//! opens many at once has reasons.
 
 mod builder;
 mod dial;
@@ -231,6 +235,9 @@ impl Shared {
             Some(proxy) => proxy::tunnel(self, proxy, uri).await?,
             None => Stream::plain(self.dialing.connect(uri.host(), uri.port()).await?),
         };
+        // RFC 6455 §4.1: "If /secure/ is true, the client MUST perform a TLS handshake over the connection after opening
+        // the connection and before sending the handshake data. If this fails (e.g., the server's certificate could not
+        // be verified), then the client MUST _Fail the WebSocket Connection_ and abort the connection."
         #[cfg(feature = "tls")]
         if uri.secure() {
             let peer = match visited {

@@ -281,6 +281,22 @@ async fn http_connect_under_tls() {
     );
 }
 
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn a_tls_configuration_for_the_proxy_alone() {
+    let (servers, other) = (Servers::new().await, crate::tls::Authority::new());
+    let port = https_proxy(other.server("localhost")).await;
+    let client = servers
+        .client()
+        .proxy(&format!("https://alice:s3cret@localhost:{port}"))
+        .proxy_tls_config(crate::tls::own(&other, &[]))
+        .build()
+        .unwrap();
+    for url in servers.urls() {
+        exchange(client.connect(&url).await.unwrap()).await;
+    }
+}
+
 /// A proxy's certificate is looked at, also when the server's is not; and what is wrong with it is the proxy's.
 #[cfg(feature = "tls")]
 #[tokio::test]

@@ -306,7 +306,7 @@ async fn h10_no_redirect_from_wss_to_ws() {
     assert_eq!(plain.heads().len(), 0);
 }
 
-fn own(authority: &Authority, protocols: &[&[u8]]) -> Arc<ClientConfig> {
+pub(crate) fn own(authority: &Authority, protocols: &[&[u8]]) -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

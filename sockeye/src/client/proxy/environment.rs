@@ -21,7 +21,8 @@ pub(in crate::client) struct Environment {
 impl Environment {
     /// What the environment of this process says, now.
     pub(in crate::client) fn read() -> Result<Self, ProxyError> {
-        Self::from_variables(|name| env::var(name).ok())
+        // What is no text is no URL either, and an error is better than a connection past the proxy.
+        Self::from_variables(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }
 
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ProxyError> {

@@ -111,6 +111,9 @@ impl Kind {
 
 /// A tunnel through `proxy` to the server of `uri`.
 pub(super) async fn tunnel(shared: &Shared, proxy: &Proxy, uri: &WebSocketUri) -> Result<Stream, Failure<Stream>> {
+    // RFC 6455 §4.1: "If the client is configured to use a proxy when using the WebSocket Protocol to connect to host
+    // /host/ and port /port/, then the client SHOULD connect to that proxy and ask it to open a TCP connection to the
+    // host given by /host/ and the port given by /port/."
     let stream = match proxy.kind {
         Kind::Http | Kind::Https => http::connect(reach(shared, proxy).await?, proxy, uri, shared.limits).await?,
         Kind::Socks5h => socks5(shared, proxy, Target::named(uri.host(), uri.port())).await?,
