@@ -1,5 +1,6 @@
 //! Bodies of responses, in each of the forms of RFC 9112 §6.3, cut at every byte.
 
+use proptest::prelude::*;
 use sockeye_proto::handshake::client::Response;
 use sockeye_proto::handshake::{BodyReader, BodyState, Headers, HttpVersion};
 
@@ -145,5 +146,33 @@ fn rfc9112_6_3_no_body_at_all() {
     for status in [101, 204, 304] {
         let response = response(status, &[("Content-Length", "5")]);
         assert_eq!(read(&response, b"hello", 64, false), (BodyState::Complete, Vec::new()));
+    }
+}
+
+proptest! {
+    /// Whatever comes, in whatever framing: cuts change nothing, the limit holds, and nothing panics.
+    #[test]
+    fn any_bytes_in_any_framing(
+        framing in prop::sample::select(vec!["chunked", "gzip", "7", "40", ""]),
+        input in prop::collection::vec(
+            prop_oneof![
+                prop::sample::select(b"0123aF;\r\n".to_vec()),
+                any::<u8>(),
+            ],
+            0..60,
+        ),
+        limit in 0..40_usize,
+    ) {
+        let name = if framing.starts_with(|first: char| first.is_ascii_digit()) {
+            "Content-Length"
+        } else {
+            "Transfer-Encoding"
+        };
+        let fields = [(name, framing)];
+        let response = response(403, if framing.is_empty() { &[] } else { &fields });
+        let (state, body) = read(&response, &input, limit, false);
+        prop_assert!(body.len() <= limit);
+        prop_assert!(body.len() <= input.len());
+        prop_assert!(state != BodyState::Truncated || body.len() == limit || framing == "chunked");
     }
 }

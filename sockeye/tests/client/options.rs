@@ -112,3 +112,12 @@ async fn the_response_stays_readable() {
     assert_eq!(ws.headers().text("Upgrade"), Some("websocket"));
     assert!(site.heads()[0].starts_with("GET /path?query HTTP/1.1\r\n"));
 }
+
+/// A connection may be made in a task of its own, on whatever thread.
+#[tokio::test]
+async fn a_task_of_its_own() {
+    let site = Site::new(|_| Answer::Upgrade).await;
+    let url = site.url("/");
+    let connecting = tokio::spawn(async move { client().connect(&url).await });
+    connecting.await.unwrap().unwrap();
+}
