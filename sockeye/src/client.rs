@@ -51,7 +51,7 @@ pub struct Client {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Shared {
     handshake: ClientOptions,
     limits: HandshakeLimits,
@@ -124,6 +124,22 @@ impl Client {
             let uri = WebSocketUri::parse(url)?;
             self.within_deadline(self.handshake(io, &uri)).await
         })
+    }
+
+    /// What the handshake asks for.
+    pub(crate) fn handshake_options(&self) -> &ClientOptions {
+        &self.shared.handshake
+    }
+
+    /// The same client with another handshake.
+    pub(crate) fn with_handshake_options(&self, handshake: ClientOptions) -> Self {
+        let shared = Shared {
+            handshake,
+            ..(*self.shared).clone()
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     async fn within_deadline<W>(
