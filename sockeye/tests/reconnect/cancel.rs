@@ -3,7 +3,7 @@
 
 use futures_util::StreamExt;
 use sockeye::CloseCode;
-use sockeye::reconnect::{Backoff, State};
+use sockeye::reconnect::{Backoff, State, States};
 use tokio::runtime::Handle;
 use tokio::time::{advance, sleep};
 
@@ -19,6 +19,7 @@ async fn conversation(polls: usize) {
         .queue_messages(2)
         .start()
         .unwrap();
+    let mut states = client.states();
     let echo = tokio::spawn(async move {
         for _ in 0..2 {
             let mut ws = server.accept().await;
@@ -33,6 +34,10 @@ async fn conversation(polls: usize) {
         ws.close_received()
     });
     for number in 0..40 {
+        if number % 20 == 0 {
+            // What is given to a connection that is about to end may be lost.
+            open(&mut states, polls).await;
+        }
         // It is queued or it is not, so it may be sent again.
         while at_most(polls, client.send(number.to_string()))
             .await
@@ -51,14 +56,17 @@ async fn conversation(polls: usize) {
         };
         assert_eq!(received, Some(number.to_string().into()));
     }
-    let mut states = client.states();
-    while !matches!(at_most(polls, states.next()).await, Some(Some(State::Open))) {
-        tokio::task::yield_now().await;
-    }
+    open(&mut states, polls).await;
     while at_most(polls, client.close(CloseCode::new(4003), "")).await.is_none() {
         tokio::task::yield_now().await;
     }
     assert_eq!(echo.await.unwrap(), Some(CloseCode::new(4003)));
+}
+
+async fn open(states: &mut States, polls: usize) {
+    while !matches!(at_most(polls, states.next()).await, Some(Some(State::Open))) {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

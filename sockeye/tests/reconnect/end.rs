@@ -172,14 +172,16 @@ async fn a_close_that_is_not_waited_for() {
     let _clock = StillClock::new();
     let server = Server::bind().await;
     let client = builder(server.url()).start().unwrap();
+    let mut states = client.states();
     let mut ws = server.accept().await;
+    until_open(&mut states).await;
     client.send("last").await.unwrap();
     assert!(at_most(1, client.close(CloseCode::new(4002), "")).await.is_none());
     assert!(client.send("too late").await.is_err());
     assert_eq!(ws.recv().await.unwrap(), Some("last".into()));
     assert!(ws.recv().await.unwrap().is_none());
     assert_eq!(ws.close_received(), Some(CloseCode::new(4002)));
-    until_closed(&mut client.states()).await;
+    until_closed(&mut states).await;
 }
 
 #[tokio::test(start_paused = true)]

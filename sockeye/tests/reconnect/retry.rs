@@ -234,10 +234,11 @@ async fn a_server_that_breaks_the_protocol() {
         let mut ws = server.accept().await;
         ws.flush().await.unwrap();
         ws.with_transport(|tcp| tcp.try_write(frame)).unwrap();
-        let gone = client.recv().await.unwrap_err();
+        let (gone, closed) = tokio::join!(client.recv(), ws.recv());
+        let gone = gone.unwrap_err();
         assert!(matches!(gone.cause(), Cause::Lost(Error::Protocol(_))), "{gone:?}");
         assert_eq!(code(gone.cause()), Some(expected));
-        assert!(ws.recv().await.unwrap().is_none());
+        assert!(closed.unwrap().is_none());
         assert_eq!(ws.close_received(), Some(expected.into()));
     }
 }
