@@ -24,11 +24,13 @@ pub(super) type Socket = WebSocket<Stream>;
 
 type Hook<T> = Box<dyn FnMut(T) -> Pin<Box<dyn Future<Output = Result<T, HookError>> + Send>> + Send>;
 
+type Decide = Box<dyn FnMut(&Cause, Retry) -> Retry + Send>;
+
 /// What the task asks of its owner.
 pub(super) struct Hooks {
     pub(super) before_attempt: Option<Hook<Attempt>>,
     pub(super) on_open: Option<Hook<Socket>>,
-    pub(super) retry: Box<dyn FnMut(&Cause, Retry) -> Retry + Send>,
+    pub(super) retry: Decide,
     pub(super) random: Box<dyn FnMut() -> u64 + Send>,
 }
 
@@ -105,7 +107,7 @@ impl ReconnectingBuilder {
     /// changes holds for this attempt. Its time is its own, not the client's handshake deadline's; it is dropped when the
     /// `Reconnecting` is closed or dropped.
     ///
-    /// An error is a [`Cause::Hook`], by default worth another attempt.
+    /// An error is a [`Cause::Hook`], by default worth another attempt unless it is one of Sockeye's own that is not.
     ///
     /// # Examples
     ///
@@ -268,7 +270,7 @@ impl Attempt {
         &self.url
     }
 
-    /// Goes elsewhere this time. One that is no ws: or wss: URL fails the attempt with [`ConnectError::Uri`].
+    /// Goes elsewhere this time, with all headers, credentials among them. One that is no ws: or wss: URL fails the attempt with [`ConnectError::Uri`].
     pub fn set_url(&mut self, url: impl Into<String>) {
         self.url = url.into();
     }

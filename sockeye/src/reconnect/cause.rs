@@ -7,7 +7,8 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use sockeye_proto::close::{CloseCode, CloseFrame};
-use sockeye_proto::handshake::{HandshakeError, Headers};
+use sockeye_proto::handshake::{HandshakeError, Headers, OptionsError};
+use sockeye_proto::uri::UriError;
 
 use super::policy::Retry;
 use crate::error::{ConnectError, Error};
@@ -58,7 +59,7 @@ impl Cause {
     /// | the URL, the options | no |
     /// | closed by 1001, 1006, 1011, 1012, 1013, 1014, by either side | yes |
     /// | closed by any other code: 1000, 1005 (none), 1002, 1003, 1007–1010, 3000–4999 | no |
-    /// | a hook: an [`Error`], a [`ConnectError`] | as above |
+    /// | a hook: an [`Error`], a [`ConnectError`], an [`OptionsError`], a [`UriError`] | as above |
     /// | a hook: anything else | yes |
     ///
     /// `now` is the time of day, which `Retry-After` may be relative to.
@@ -72,6 +73,8 @@ impl Cause {
                     after_connect(error, now)
                 } else if let Some(error) = error.downcast_ref::<Error>() {
                     after_close(error.close_code())
+                } else if error.is::<OptionsError>() || error.is::<UriError>() {
+                    Retry::Never
                 } else {
                     Retry::Later
                 }
@@ -171,7 +174,6 @@ impl StdError for Cause {
 mod tests {
     use proptest::prelude::*;
     use sockeye_proto::error::{ProtocolError, SendError};
-    use sockeye_proto::handshake::OptionsError;
     use sockeye_proto::keepalive::Timeout;
     use sockeye_proto::utf8::Utf8Bytes;
 
@@ -311,6 +313,10 @@ mod tests {
         assert_eq!(retry(&Cause::Hook(Box::new(Error::ConnectionLost))), Retry::Later);
         assert_eq!(
             retry(&Cause::Hook(Box::new(Error::from(ProtocolError::InvalidUtf8)))),
+            Retry::Never
+        );
+        assert_eq!(
+            retry(&Cause::Hook(Box::new(OptionsError::SubprotocolRepeated))),
             Retry::Never
         );
         let refused = HandshakeError::Refused {

@@ -13,8 +13,8 @@
 //! connection. So a message is received by the peer once, or not at all if the connection that accepted it was lost before
 //! it arrived, which nobody on this side can know. Exactly these may be lost:
 //!
-//! - what the lost connection had accepted: what the system's buffers held, and in front of those up to 16 KiB and one
-//!   message;
+//! - what the lost connection had accepted: what the buffers of the system and of TLS held, and in front of those up to
+//!   16 KiB and one message;
 //! - what [`Overflow::DropOldest`] drops, which is [counted](Reconnecting::dropped).
 //!
 //! What waits in the queue survives any number of lost connections. What the peer sent before a connection was lost, and was
@@ -44,6 +44,7 @@ use sockeye_proto::error::SendError;
 use sockeye_proto::message::Message;
 use tokio::task::AbortHandle;
 
+use self::queue::Queue;
 use self::shared::{Shared, Waiting};
 use crate::client::Client;
 
@@ -237,7 +238,7 @@ impl Reconnecting {
     /// How many messages were dropped from the queue for newer ones ([`Overflow::DropOldest`]).
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.sender.shared.with_queue(|queue| queue.dropped())
+        self.sender.shared.with_queue(Queue::dropped)
     }
 
     /// Ends it. Nothing can be sent from now on. If there is a connection, what is queued goes out first, within
@@ -333,7 +334,7 @@ impl Sender {
     /// Bytes of payload in the queue.
     #[must_use]
     pub fn buffered_amount(&self) -> usize {
-        self.shared.with_queue(|queue| queue.bytes())
+        self.shared.with_queue(Queue::bytes)
     }
 }
 

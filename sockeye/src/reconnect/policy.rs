@@ -121,7 +121,7 @@ impl Backoff {
     #[must_use]
     pub fn delay(&self, n: u32, random: u64) -> Duration {
         let ceiling = u64::try_from(self.ceiling(n).as_nanos()).unwrap_or(u64::MAX);
-        let nanoseconds = (u128::from(ceiling) + 1) * u128::from(random) >> 64;
+        let nanoseconds = ((u128::from(ceiling) + 1) * u128::from(random)) >> 64;
         // Less than the factor on the left, and so no more than `ceiling`.
         Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(ceiling))
     }

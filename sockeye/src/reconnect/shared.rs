@@ -71,10 +71,6 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn with_history<R>(&self, look: impl FnOnce(&History) -> R) -> R {
-        look(&self.lock().history)
-    }
-
     pub(super) fn with_queue<R>(&self, look: impl FnOnce(&Queue) -> R) -> R {
         look(&self.lock().queue)
     }
@@ -171,9 +167,17 @@ impl Shared {
         self.lock().history.present().clone()
     }
 
-    pub(super) fn poll_state(&self, next: &mut u64, cx: &Context<'_>) -> Poll<Option<State>> {
+    pub(super) fn add_reader(&self) -> u64 {
+        self.lock().history.add_reader()
+    }
+
+    pub(super) fn remove_reader(&self, reader: u64) {
+        self.lock().history.remove_reader(reader);
+    }
+
+    pub(super) fn poll_state(&self, reader: u64, cx: &Context<'_>) -> Poll<Option<State>> {
         let mut inner = self.lock();
-        if let Some(state) = inner.history.read(next) {
+        if let Some(state) = inner.history.read(reader) {
             return Poll::Ready(Some(state));
         }
         if inner.ended.is_some() {
@@ -387,3 +391,25 @@ fn weight(message: &Message) -> usize {
 /// How much may have been received that nobody has taken, by [`weight`], before no more is read from the peer; the last
 /// message may pass it.
 const INBOX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room_for(message: &Message) -> usize {
+        let shared = Shared::new(Limits::default());
+        let mut count = 0;
+        while shared.has_room_in_inbox() {
+            shared.deliver(message.clone());
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn the_inbox_is_bounded_for_empty_messages_too() {
+        assert!(room_for(&"".into()) <= INBOX / size_of::<Message>());
+        assert_eq!(room_for(&vec![0; INBOX / 2].into()), 2);
+        assert_eq!(room_for(&vec![0; 10 * INBOX].into()), 1);
+    }
+}

@@ -44,13 +44,13 @@ pub enum State {
 /// Whoever reads it more than 64 changes late skips the oldest of these.
 pub struct States {
     shared: Arc<Shared>,
-    next: u64,
+    reader: u64,
 }
 
 impl States {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let next = shared.with_history(|history| history.end() - 1);
-        Self { shared, next }
+        let reader = shared.add_reader();
+        Self { shared, reader }
     }
 
     /// The next state; `None` after [`State::Closed`].
@@ -63,77 +63,82 @@ impl States {
     ///
     /// See [`Reconnecting::states`](super::Reconnecting::states).
     pub async fn next(&mut self) -> Option<State> {
-        poll_fn(|cx| self.poll_state(cx)).await
-    }
-
-    fn poll_state(&mut self, cx: &mut Context<'_>) -> Poll<Option<State>> {
-        self.shared.poll_state(&mut self.next, cx)
+        poll_fn(|cx| self.shared.poll_state(self.reader, cx)).await
     }
 }
 
 impl Stream for States {
     type Item = State;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<State>> {
-        self.poll_state(cx)
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<State>> {
+        self.shared.poll_state(self.reader, cx)
+    }
+}
+
+impl Drop for States {
+    fn drop(&mut self) {
+        self.shared.remove_reader(self.reader);
     }
 }
 
 impl fmt::Debug for States {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("States")
-            .field("next", &self.next)
-            .finish_non_exhaustive()
+        f.debug_struct("States").finish_non_exhaustive()
     }
 }
 
-/// The last states, numbered from the first one ever.
+/// The present state, and those that readers have not read yet. Each state may hold what a server said at length, so none
+/// is kept for nobody.
 #[derive(Debug)]
 pub(super) struct History {
-    kept: VecDeque<State>,
-    /// The number of the first that is kept.
-    first: u64,
     present: State,
+    readers: Vec<(u64, VecDeque<State>)>,
+    next_reader: u64,
 }
 
 impl History {
     pub(super) fn new(state: State) -> Self {
         Self {
-            kept: VecDeque::from([state.clone()]),
-            first: 0,
             present: state,
+            readers: Vec::new(),
+            next_reader: 0,
         }
-    }
-
-    pub(super) fn push(&mut self, state: State) {
-        if self.kept.len() == KEPT {
-            self.kept.pop_front();
-            self.first += 1;
-        }
-        self.kept.push_back(state.clone());
-        self.present = state;
-    }
-
-    /// The number that the next one will have.
-    fn end(&self) -> u64 {
-        self.first + self.kept.len() as u64
     }
 
     pub(super) fn present(&self) -> &State {
         &self.present
     }
 
-    /// The state of number `next` or the first that is kept, after which `next` is moved behind it.
-    pub(super) fn read(&self, next: &mut u64) -> Option<State> {
-        let number = self.first.max(*next);
-        let state = self.kept.get(usize::try_from(number - self.first).ok()?)?;
-        *next = number + 1;
-        Some(state.clone())
+    pub(super) fn push(&mut self, state: State) {
+        for (_, unread) in &mut self.readers {
+            if unread.len() == UNREAD {
+                unread.pop_front();
+            }
+            unread.push_back(state.clone());
+        }
+        self.present = state;
+    }
+
+    /// A reader that begins with the present state.
+    pub(super) fn add_reader(&mut self) -> u64 {
+        let reader = self.next_reader;
+        self.next_reader += 1;
+        self.readers.push((reader, VecDeque::from([self.present.clone()])));
+        reader
+    }
+
+    pub(super) fn remove_reader(&mut self, reader: u64) {
+        self.readers.retain(|(other, _)| *other != reader);
+    }
+
+    pub(super) fn read(&mut self, reader: u64) -> Option<State> {
+        let (_, unread) = self.readers.iter_mut().find(|(other, _)| *other == reader)?;
+        unread.pop_front()
     }
 }
 
-/// How many states a reader may be late, and so what is kept for it.
-const KEPT: usize = 64;
+/// How many states a reader may be late.
+const UNREAD: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -149,20 +154,25 @@ mod tests {
     #[test]
     fn a_late_reader_skips_the_oldest() {
         let mut history = History::new(State::Connecting { attempt: 0 });
-        let mut next = 0;
-        for number in 1..KEPT as u32 {
-            history.push(State::Connecting { attempt: number });
-        }
-        assert_eq!(attempt(history.read(&mut next)), Some(0));
-        history.push(State::Connecting { attempt: 64 });
-        assert_eq!(attempt(history.read(&mut next)), Some(1));
-        for number in 65..100 {
+        let (prompt, late) = (history.add_reader(), history.add_reader());
+        for number in 1..100 {
+            assert_eq!(attempt(history.read(prompt)), Some(number - 1));
             history.push(State::Connecting { attempt: number });
         }
         for number in 36..100 {
-            assert_eq!(attempt(history.read(&mut next)), Some(number));
+            assert_eq!(attempt(history.read(late)), Some(number));
         }
-        assert_eq!(attempt(history.read(&mut next)), None);
-        assert_eq!(next, history.end());
+        assert_eq!(attempt(history.read(late)), None);
+    }
+
+    #[test]
+    fn nothing_is_kept_for_nobody() {
+        let mut history = History::new(State::Connecting { attempt: 0 });
+        let reader = history.add_reader();
+        history.push(State::Open);
+        history.remove_reader(reader);
+        assert!(history.readers.is_empty());
+        assert!(history.read(reader).is_none());
+        assert!(matches!(history.present(), State::Open));
     }
 }

@@ -6,6 +6,7 @@ use sockeye::handshake::HandshakeError;
 use sockeye::reconnect::{Backoff, Cause, Reconnecting, Retry, State};
 use sockeye::{Client, CloseCode, ConnectError, Error};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, advance};
 
 use crate::common::{
@@ -209,7 +210,7 @@ async fn a_connection_that_is_dropped() {
         if reset {
             // What is unread when a socket is closed makes it a reset.
             client.send("unread").await.unwrap();
-            ws.with_transport(|tcp| tcp.set_zero_linger()).unwrap();
+            ws.with_transport(TcpStream::set_zero_linger).unwrap();
         }
         drop(ws);
         let (delay, cause) = until_waiting(&mut states).await;
