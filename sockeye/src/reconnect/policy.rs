@@ -22,7 +22,7 @@ use std::time::Duration;
 /// let backoff = Backoff::new().base(Duration::from_secs(1)).cap(Duration::from_secs(20));
 /// assert_eq!(backoff.ceiling(3), Duration::from_secs(4));
 /// assert_eq!(backoff.ceiling(1_000_000), Duration::from_secs(20));
-/// assert_eq!(backoff.delay(3, u64::MAX / 2), Duration::from_nanos(1_999_999_999));
+/// assert_eq!(backoff.delay(3, 1 << 63), Duration::from_secs(2));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backoff {
