@@ -11,6 +11,7 @@ use sockeye_proto::handshake::{HandshakeError, Headers, OptionsError};
 use sockeye_proto::uri::UriError;
 
 use super::policy::Retry;
+use crate::client::{ProxyError, SocksReply};
 use crate::error::{ConnectError, Error};
 
 /// What hooks fail with.
@@ -54,7 +55,9 @@ impl Cause {
     /// | TLS: the transport under it failed | yes |
     /// | TLS: a certificate that is not trusted, or anything else that TLS itself objects to | no |
     /// | status 429 and 5xx | yes, after what `Retry-After` says |
-    /// | any other status but 101: 401, 403, 404, redirects | no |
+    /// | any other status but 101: 401, 403, 404, redirects that are not followed | no |
+    /// | a proxy: any of the above; SOCKS5's replies 1 and 3–6 | as above; yes |
+    /// | a proxy: its credentials, its URL, its other replies | no |
     /// | a response that is no WebSocket's | no |
     /// | the URL, the options | no |
     /// | closed by 1001, 1006, 1011, 1012, 1013, 1014, by either side | yes |
@@ -102,19 +105,44 @@ fn after_close(code: Option<CloseCode>) -> Retry {
 }
 
 fn after_connect(error: &ConnectError, now: SystemTime) -> Retry {
-    let transient = match error {
-        ConnectError::Connect(error) => !is_misuse(error),
-        ConnectError::Tls(error) => {
-            // TLS's own objections are InvalidData; a name that no certificate can have is Other.
-            !is_misuse(error) && !matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::Other)
-        }
+    later_if(match error {
+        ConnectError::Resolve(error) | ConnectError::Connect(error) => !is_misuse(error),
+        ConnectError::Tls(error) => is_of_transport(error),
         ConnectError::Io(_) | ConnectError::Timeout => true,
+        ConnectError::Refused(refusal) => return after_refusal(refusal.status(), refusal.headers(), now),
         ConnectError::Handshake(HandshakeError::Refused { status, headers }) => {
             return after_refusal(*status, headers, now);
         }
+        ConnectError::Proxy(error) => return after_proxy(error, now),
         _ => false,
-    };
+    })
+}
+
+fn after_proxy(error: &ProxyError, now: SystemTime) -> Retry {
+    later_if(match error {
+        ProxyError::Connect(error) => !is_misuse(error),
+        ProxyError::Tls(error) => is_of_transport(error),
+        ProxyError::Io(_) | ProxyError::Closed => true,
+        ProxyError::Refused(refusal) => return after_refusal(refusal.status(), refusal.headers(), now),
+        ProxyError::Socks(reply) => matches!(
+            reply,
+            SocksReply::GeneralFailure
+                | SocksReply::NetworkUnreachable
+                | SocksReply::HostUnreachable
+                | SocksReply::ConnectionRefused
+                | SocksReply::TtlExpired
+        ),
+        _ => false,
+    })
+}
+
+fn later_if(transient: bool) -> Retry {
     if transient { Retry::Later } else { Retry::Never }
+}
+
+/// The transport under TLS failed: TLS's own objections are InvalidData, a name that no certificate can have is Other.
+fn is_of_transport(error: &io::Error) -> bool {
+    !is_misuse(error) && !matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::Other)
 }
 
 /// The system did not try, and would not the next time.
@@ -178,6 +206,7 @@ mod tests {
     use sockeye_proto::utf8::Utf8Bytes;
 
     use super::*;
+    use crate::client::RedirectError;
 
     fn noon() -> SystemTime {
         httpdate::parse_http_date("Fri, 20 Nov 2026 12:00:00 GMT").unwrap()
@@ -279,6 +308,11 @@ mod tests {
             ConnectError::Io(kind(io::ErrorKind::UnexpectedEof)),
             ConnectError::Tls(kind(io::ErrorKind::UnexpectedEof)),
             ConnectError::Tls(kind(io::ErrorKind::ConnectionReset)),
+            ConnectError::Resolve(kind(io::ErrorKind::NotFound)),
+            ConnectError::Proxy(ProxyError::Connect(kind(io::ErrorKind::ConnectionRefused))),
+            ConnectError::Proxy(ProxyError::Tls(kind(io::ErrorKind::UnexpectedEof))),
+            ConnectError::Proxy(ProxyError::Closed),
+            ConnectError::Proxy(ProxyError::Socks(SocksReply::HostUnreachable)),
             ConnectError::Timeout,
         ] {
             assert_eq!(after_connect(&error, noon()), Retry::Later, "{error:?}");
@@ -292,6 +326,10 @@ mod tests {
             ConnectError::Uri(sockeye_proto::uri::WebSocketUri::parse("http://localhost/").unwrap_err()),
             ConnectError::Handshake(HandshakeError::AcceptMismatch),
             ConnectError::Handshake(HandshakeError::UpgradeMissing),
+            ConnectError::Redirect(RedirectError::TooMany),
+            ConnectError::Proxy(ProxyError::Tls(kind(io::ErrorKind::InvalidData))),
+            ConnectError::Proxy(ProxyError::Credentials),
+            ConnectError::Proxy(ProxyError::Socks(SocksReply::NotAllowed)),
         ] {
             assert_eq!(after_connect(&error, noon()), Retry::Never, "{error:?}");
         }

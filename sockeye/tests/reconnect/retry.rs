@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sockeye::handshake::HandshakeError;
 use sockeye::reconnect::{Backoff, Cause, Reconnecting, Retry, State};
 use sockeye::{Client, CloseCode, ConnectError, Error};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -103,7 +102,7 @@ async fn after_refusal(status: u16, headers: &str) -> State {
 
 fn refused_status(cause: &Cause) -> Option<u16> {
     match cause {
-        Cause::Connect(ConnectError::Handshake(HandshakeError::Refused { status, .. })) => Some(*status),
+        Cause::Connect(ConnectError::Refused(refusal)) => Some(refusal.status()),
         _ => None,
     }
 }
