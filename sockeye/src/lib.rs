@@ -13,6 +13,7 @@
 //! - A client: [`connect`], or [`Client::builder`] for options.
 //! - A server: [`Server`], or [`accept`] over a transport of your own, or [`Upgrade`] to look at a request before it is
 //!   answered.
+//! - A client that comes back: [`reconnect`].
 //! - A connection: [`WebSocket`], whole or [split](WebSocket::split).
 //!
 //! The protocol itself is in [`sockeye_proto`], without I/O; what this crate adds is the transport, deadlines, and
@@ -34,6 +35,7 @@ mod input;
 mod outlet;
 mod output;
 mod pool;
+pub mod reconnect;
 mod server;
 mod socket;
 mod split;

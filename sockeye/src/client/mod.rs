@@ -81,7 +81,7 @@ pub struct Client {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Shared {
     handshake: ClientOptions,
     limits: HandshakeLimits,
@@ -159,6 +159,22 @@ impl Client {
                 Err(failure) => Err(failure.into_error(deadline).await),
             }
         })
+    }
+
+    /// What the handshake asks for.
+    pub(crate) fn handshake_options(&self) -> &ClientOptions {
+        &self.shared.handshake
+    }
+
+    /// The same client with another handshake.
+    pub(crate) fn with_handshake_options(&self, handshake: ClientOptions) -> Self {
+        let shared = Shared {
+            handshake,
+            ..(*self.shared).clone()
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 }
 

@@ -1,0 +1,14 @@
+//! The client that comes back, over loopback, with servers that refuse, drop and close. The clock is tokio's, and paused:
+//! it moves when a test moves it.
+
+mod cancel;
+mod common;
+mod delivery;
+mod end;
+mod example;
+mod hooks;
+mod queue;
+mod retry;
+mod states;
+#[cfg(feature = "tls")]
+mod tls;
