@@ -22,6 +22,8 @@
 //!
 //! - `deflate` (default): permessage-deflate.
 //! - `tls` (default): wss: by rustls, with ring as its provider and the platform's roots.
+//! - `tracing`: a span for each connection, and events of its beginning and end.
+//! - `metrics`: counters of connections and handshakes, through the facade of that name.
 #![forbid(unsafe_code)]
 
 mod client;
@@ -30,6 +32,7 @@ mod entropy;
 mod error;
 mod flusher;
 mod input;
+mod observe;
 mod outlet;
 mod output;
 mod pool;
@@ -39,8 +42,13 @@ mod split;
 pub mod transport;
 
 pub use self::client::{Client, ClientBuilder, connect};
-pub use self::error::{AcceptError, ConnectError, Error};
-pub use self::server::{Incoming, Server, ServerOptions, ServerOptionsBuilder, Upgrade, accept};
+pub use self::error::{AcceptError, ConnectError, Error, Full};
+pub use self::server::{
+    Address, HandlerOutput, Incoming, Limits, Listener, Server, ServerBuilder, ServerOptions, ServerOptionsBuilder,
+    ShutdownReport, Upgrade, accept,
+};
+#[cfg(feature = "tls")]
+pub use self::server::{ServerTls, ServerTlsBuilder, TlsError};
 pub use self::socket::{Sending, WebSocket};
 pub use self::split::{Receiver, Sender};
 pub use sockeye_proto::close::{CloseCode, CloseFrame, CloseState};

@@ -1,4 +1,4 @@
-//! What a WebSocket runs over: TCP, or TLS on it.
+//! What a WebSocket runs over: TCP or, on Unix, a Unix domain socket, and TLS on either.
 
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -10,8 +10,10 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 
-/// A TCP connection, in plain text or under TLS.
+/// A TCP connection, or one over a Unix domain socket, in plain text or under TLS.
 #[derive(Debug)]
 pub struct Stream(Inner);
 
@@ -20,6 +22,10 @@ enum Inner {
     Plain(TcpStream),
     #[cfg(feature = "tls")]
     Tls(Box<tokio_rustls::TlsStream<TcpStream>>),
+    #[cfg(unix)]
+    Unix(UnixStream),
+    #[cfg(all(unix, feature = "tls"))]
+    UnixTls(Box<tokio_rustls::TlsStream<UnixStream>>),
 }
 
 impl Stream {
@@ -32,6 +38,16 @@ impl Stream {
         Self(Inner::Tls(Box::new(stream.into())))
     }
 
+    #[cfg(unix)]
+    pub(crate) fn unix(unix: UnixStream) -> Self {
+        Self(Inner::Unix(unix))
+    }
+
+    #[cfg(all(unix, feature = "tls"))]
+    pub(crate) fn unix_tls(stream: impl Into<tokio_rustls::TlsStream<UnixStream>>) -> Self {
+        Self(Inner::UnixTls(Box::new(stream.into())))
+    }
+
     /// Whether the connection is under TLS.
     #[must_use]
     pub fn is_secure(&self) -> bool {
@@ -39,6 +55,10 @@ impl Stream {
             Inner::Plain(_) => false,
             #[cfg(feature = "tls")]
             Inner::Tls(_) => true,
+            #[cfg(unix)]
+            Inner::Unix(_) => false,
+            #[cfg(all(unix, feature = "tls"))]
+            Inner::UnixTls(_) => true,
         }
     }
 
@@ -46,27 +66,48 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// When the connection is gone.
+    /// When the connection is gone; [`io::ErrorKind::Unsupported`] when it is none over TCP.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp().peer_addr()
+        self.tcp().ok_or(io::ErrorKind::Unsupported)?.peer_addr()
     }
 
     /// This end's address.
     ///
     /// # Errors
     ///
-    /// When the connection is gone.
+    /// As [`peer_addr`](Self::peer_addr).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp().local_addr()
+        self.tcp().ok_or(io::ErrorKind::Unsupported)?.local_addr()
     }
 
-    /// The TCP connection.
+    /// The TCP connection, if that is what carries the stream.
     #[must_use]
-    pub fn tcp(&self) -> &TcpStream {
+    pub fn tcp(&self) -> Option<&TcpStream> {
         match &self.0 {
-            Inner::Plain(tcp) => tcp,
+            Inner::Plain(tcp) => Some(tcp),
             #[cfg(feature = "tls")]
-            Inner::Tls(tls) => tls.get_ref().0,
+            Inner::Tls(tls) => Some(tls.get_ref().0),
+            #[cfg(unix)]
+            Inner::Unix(_) => None,
+            #[cfg(all(unix, feature = "tls"))]
+            Inner::UnixTls(_) => None,
+        }
+    }
+
+    /// The session of a server's stream under TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn server_session(&self) -> Option<&rustls::ServerConnection> {
+        match &self.0 {
+            Inner::Tls(tls) => match &**tls {
+                tokio_rustls::TlsStream::Server(tls) => Some(tls.get_ref().1),
+                tokio_rustls::TlsStream::Client(_) => None,
+            },
+            #[cfg(unix)]
+            Inner::UnixTls(tls) => match &**tls {
+                tokio_rustls::TlsStream::Server(tls) => Some(tls.get_ref().1),
+                tokio_rustls::TlsStream::Client(_) => None,
+            },
+            _ => None,
         }
     }
 
@@ -75,6 +116,10 @@ impl Stream {
             Inner::Plain(tcp) => Pin::<&mut dyn Io>::new(tcp),
             #[cfg(feature = "tls")]
             Inner::Tls(tls) => Pin::<&mut dyn Io>::new(&mut **tls),
+            #[cfg(unix)]
+            Inner::Unix(unix) => Pin::<&mut dyn Io>::new(unix),
+            #[cfg(all(unix, feature = "tls"))]
+            Inner::UnixTls(tls) => Pin::<&mut dyn Io>::new(&mut **tls),
         }
     }
 }
@@ -114,6 +159,10 @@ impl AsyncWrite for Stream {
             Inner::Plain(tcp) => tcp.is_write_vectored(),
             #[cfg(feature = "tls")]
             Inner::Tls(tls) => tls.is_write_vectored(),
+            #[cfg(unix)]
+            Inner::Unix(unix) => unix.is_write_vectored(),
+            #[cfg(all(unix, feature = "tls"))]
+            Inner::UnixTls(tls) => tls.is_write_vectored(),
         }
     }
 }

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsConnector;
 
 use super::Stream;
 
@@ -86,12 +86,7 @@ pub(crate) async fn connect(config: Arc<ClientConfig>, host: &str, tcp: TcpStrea
     Ok(Stream::tls(stream))
 }
 
-pub(crate) async fn accept(config: Arc<ServerConfig>, tcp: TcpStream) -> io::Result<Stream> {
-    let stream = TlsAcceptor::from(config).accept(tcp).await?;
-    Ok(Stream::tls(stream))
-}
-
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
@@ -145,4 +140,4 @@ impl ServerCertVerifier for Anybody {
 }
 
 /// The only protocol that this TLS carries.
-const ALPN_HTTP1: &[u8] = b"http/1.1";
+pub(crate) const ALPN_HTTP1: &[u8] = b"http/1.1";
