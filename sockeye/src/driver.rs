@@ -138,7 +138,7 @@ impl<T> Driver<T> {
         &mut self,
         encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
     ) -> Result<(), Error> {
-        self.leave_if_told();
+        self.leave_if_late();
         self.queue_now(encode)
     }
 
@@ -390,7 +390,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             return Poll::Ready(Ok(()));
         }
         if flushed.is_pending() {
-            self.leave_or_wait(cx);
+            self.wait_no_longer(cx);
             if self.deadline_passed(cx) {
                 return Poll::Ready(Err(Error::Timeout(Timeout::Close)));
             }
@@ -465,7 +465,7 @@ impl<T: AsyncWrite + Unpin + Send + 'static> Driver<T> {
         &mut self,
         encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
     ) -> Queued {
-        self.leave_if_told();
+        self.leave_if_late();
         if self.ending != Ending::Not {
             return self.refuse(SendError::Closed.into());
         }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Driver, Ending, Wakers};
 use crate::observe::Watch;
-use crate::server::limits::Place;
+use crate::server::limits::{Place, Stopping};
 
 /// What ties a connection to its server.
 pub(crate) struct Served<T> {
@@ -47,49 +47,68 @@ impl<T> Driver<T> {
         &mut self.watch
     }
 
-    /// Takes leave, if it is time.
+    /// Takes leave, if it is time: before the connection reads more, what it has read being delivered.
     #[inline]
     pub(super) fn leave_if_told(&mut self) {
-        if let Some(served) = &self.served
-            && !self.leaving
-            && let Some(deadline) = served.place.leaving()
-        {
-            self.go_away(deadline);
+        if let Some(stopping) = self.told() {
+            self.go_away(stopping);
         }
     }
 
-    /// Before the task waits: takes leave, if it is time, and otherwise has the task woken when it is. Whether it did.
+    /// Takes leave, if it is high time: before something is sent, which is likely to be an answer.
+    #[inline]
+    pub(super) fn leave_if_late(&mut self) {
+        if let Some(stopping) = self.told()
+            && stopping.last_word(self.close_within) <= Instant::now()
+        {
+            self.go_away(stopping);
+        }
+    }
+
+    /// Before the task waits for input: takes leave, if it is time, and otherwise has the task woken when it is. Whether it
+    /// did.
     #[inline]
     pub(super) fn leave_or_wait(&mut self, cx: &mut Context<'_>) -> bool {
         if let Some(served) = &self.served
             && !self.leaving
-            && let Poll::Ready(deadline) = served.place.poll_leave(cx)
+            && let Poll::Ready(stopping) = served.place.poll_leave(cx)
         {
-            self.go_away(deadline);
+            self.go_away(stopping);
             return true;
         }
         false
     }
 
+    /// Before the task waits for room: no longer than the server does.
+    #[inline]
+    pub(super) fn wait_no_longer(&mut self, cx: &mut Context<'_>) {
+        if let Some(served) = &self.served
+            && self.deadline.is_none()
+            && let Poll::Ready(stopping) = served.place.poll_leave(cx)
+        {
+            self.deadline = Some(Box::pin(sleep_until(stopping.deadline)));
+        }
+    }
+
+    #[inline]
+    fn told(&self) -> Option<Stopping> {
+        let served = self.served.as_ref().filter(|_| !self.leaving)?;
+        served.place.leaving()
+    }
+
     #[cold]
-    fn go_away(&mut self, deadline: Instant) {
+    fn go_away(&mut self, stopping: Stopping) {
         self.leaving = true;
-        self.deadline_at_most(deadline);
+        // The closing handshake has its own time, from now or from when it began, and no more than this.
+        let known = self.deadline.as_ref().map(|known| known.deadline());
+        let own = Instant::now().checked_add(self.close_within);
+        let end = [known, own].into_iter().flatten().fold(stopping.deadline, Instant::min);
+        self.deadline = Some(Box::pin(sleep_until(end)));
         if self.state() == CloseState::Open {
             // RFC 6455 §7.4.1: "1001 indicates that an endpoint is "going away", such as a server going down". A transport
             // that is broken is found to be so by whoever waits for it.
             let _ = self.queue_now(|connection, output| connection.close(CloseCode::GOING_AWAY, REASON, output));
         }
-    }
-
-    /// The closing handshake has its own time, from now or from when it began, and no more than this.
-    fn deadline_at_most(&mut self, deadline: Instant) {
-        let mut end = match &self.deadline {
-            Some(known) => known.deadline(),
-            None => Instant::now().checked_add(self.close_within).unwrap_or(deadline),
-        };
-        end = end.min(deadline);
-        self.deadline = Some(Box::pin(sleep_until(end)));
     }
 
     /// Takes everything out of a driver that is dropped.

@@ -32,7 +32,8 @@ impl Count {
     pub(super) fn closed(&self, code: u16, clean: bool) {
         let clean = if clean { "true" } else { "false" };
         let code = code_label(code);
-        counter!("sockeye_connections_closed_total", "role" => self.role, "code" => code, "clean" => clean).increment(1);
+        counter!("sockeye_connections_closed_total", "role" => self.role, "code" => code, "clean" => clean)
+            .increment(1);
         gauge!("sockeye_connections", "role" => self.role).decrement(1);
     }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
@@ -85,8 +86,25 @@ pub(super) struct Registry {
     present: Mutex<Present>,
     /// Told whenever a place becomes free.
     pub(super) freed: Notify,
-    /// When connections must have ended, once the server shuts down.
-    pub(super) stopping: watch::Sender<Option<Instant>>,
+    /// How the server shuts down, once it does.
+    pub(super) stopping: watch::Sender<Option<Stopping>>,
+}
+
+/// A shutdown under way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopping {
+    began: Instant,
+    /// When connections must have ended.
+    pub(crate) deadline: Instant,
+}
+
+impl Stopping {
+    /// Until when a task may still answer what it has received, before there is too little time for the closing handshake:
+    /// the time of that, and no more than half of all time, are kept for it.
+    pub(crate) fn last_word(&self, closing: Duration) -> Instant {
+        let half = self.deadline.saturating_duration_since(self.began) / 2;
+        self.deadline - closing.min(half)
+    }
 }
 
 /// The places that are taken. A slab, so that one costs two words and is found at once when it ends.
@@ -151,18 +169,20 @@ impl Registry {
         present.places.len() - present.free.len()
     }
 
-    /// When connections must have ended, if the server shuts down.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    /// How the server shuts down, if it does.
+    pub(super) fn stopping(&self) -> Option<Stopping> {
         *self.stopping.borrow()
     }
 
-    /// Tells all connections to leave, and answers how those ended that have ended since this was first called.
+    /// Tells all connections to leave.
     pub(super) fn begin_to_stop(&self, deadline: Instant) {
         // Outside of the lock, which a woken task's end would want.
         let places: Vec<_> = {
             let present = self.present();
             self.stopping.send_modify(|stopping| {
-                *stopping = Some(stopping.map_or(deadline, |earlier| earlier.min(deadline)));
+                let began = stopping.map_or_else(Instant::now, |earlier| earlier.began);
+                let deadline = stopping.map_or(deadline, |earlier| earlier.deadline.min(deadline));
+                *stopping = Some(Stopping { began, deadline });
             });
             present.places.iter().flatten().filter_map(Weak::upgrade).collect()
         };
@@ -247,7 +267,7 @@ impl Present {
             self.places.push(None);
             next
         });
-        let stopping = registry.deadline().is_some();
+        let stopping = registry.stopping().is_some();
         let place = Arc::new(Place {
             connection,
             address,
@@ -314,9 +334,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Ready when the connection is to leave, with the time when it must have ended. Until then wakes the task that asked
-    /// last.
-    pub(crate) fn poll_leave(&self, cx: &mut Context<'_>) -> Poll<Instant> {
+    /// Ready when the connection is to leave. Until then wakes the task that asked last.
+    pub(crate) fn poll_leave(&self, cx: &mut Context<'_>) -> Poll<Stopping> {
         if self.leaving().is_none() {
             match &mut *self.waiting() {
                 Some(known) => known.clone_from(cx.waker()),
@@ -327,11 +346,11 @@ impl Place {
         self.leaving().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// When the connection must have ended, if it is to leave.
+    /// How the server shuts down, if the connection is to leave.
     #[inline]
-    pub(crate) fn leaving(&self) -> Option<Instant> {
+    pub(crate) fn leaving(&self) -> Option<Stopping> {
         if self.is(LEAVING) {
-            self.connection.0.deadline()
+            self.connection.0.stopping()
         } else {
             None
         }
@@ -369,7 +388,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let registry = self.connection.0.clone();
         let mut present = registry.present();
-        let stopping = registry.deadline().is_some();
+        let stopping = registry.stopping().is_some();
         present.remove(self, stopping);
     }
 }
@@ -439,7 +458,10 @@ mod tests {
 
     #[test]
     fn what_is_over_leaves_nothing_behind() {
-        let limits = Limits::new().connections(2).connections_per_address(2).refuse_when_full(true);
+        let limits = Limits::new()
+            .connections(2)
+            .connections_per_address(2)
+            .refuse_when_full(true);
         let registry = Arc::new(Registry::new(limits));
         for _ in 0..3 {
             let (_one, _two) = (place(&registry, "::1").unwrap(), place(&registry, "127.0.0.1").unwrap());

@@ -166,7 +166,11 @@ impl ServerBuilder {
         Server {
             shared: Arc::new(Shared {
                 options: self.options,
-                addresses: self.listeners.iter().map(|listener| listener.address().clone()).collect(),
+                addresses: self
+                    .listeners
+                    .iter()
+                    .map(|listener| listener.address().clone())
+                    .collect(),
                 registry: Arc::new(Registry::new(self.limits)),
                 #[cfg(feature = "tls")]
                 tls: Mutex::new(None),

@@ -10,13 +10,13 @@ use std::task::Poll;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
+use super::Server;
 use super::limits::{HandshakeSlot, Place, Room};
 use super::listener::{Accepted, Address};
 use super::options::ServerOptions;
 #[cfg(feature = "tls")]
 use super::tls::ServerTls;
 use super::upgrade::{Admission, Upgrade, unavailable, until_leave};
-use super::Server;
 use crate::driver::Served;
 use crate::error::{AcceptError, Full};
 use crate::observe::{self, Watch};
@@ -153,7 +153,9 @@ fn plain(accepted: Accepted) -> Stream {
 
 impl fmt::Debug for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("Incoming")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -288,7 +290,9 @@ impl Server {
     async fn join_all(&self, tasks: &mut JoinSet<()>) {
         let mut stopping = self.shared.registry.stopping.subscribe();
         loop {
-            let deadline = stopping.borrow_and_update().unwrap_or_else(Instant::now);
+            let deadline = stopping
+                .borrow_and_update()
+                .map_or_else(Instant::now, |stopping| stopping.deadline);
             let mut earlier = pin!(stopping.changed());
             let joining = poll_fn(|cx| {
                 while let Poll::Ready(ended) = tasks.poll_join_next(cx) {

@@ -34,10 +34,11 @@ impl Server {
     /// connection has read already, sends the Close, discards what the peer still sends before it answers (it cannot be
     /// answered any more), and returns `None` when it has, or [`Error::Timeout`](crate::Error::Timeout) after the
     /// [close timeout](super::ServerOptionsBuilder::close_timeout) or at the end of `within`, whichever is first. `send`
-    /// returns [`SendError::Closed`](crate::SendError::Closed), or if it waits for room when `within` ends,
-    /// [`Error::Timeout`](crate::Error::Timeout). If the task then drops the connection, the closing handshake is finished
-    /// for it. Tasks of [`serve`](Self::serve) that still run when `within` ends are cancelled; tasks of your own that
-    /// wait for something else than their connection are left alone, and their connections are counted as dropped.
+    /// goes on until then, for answers; when only the close timeout is left of `within`, or half of it, it takes leave as
+    /// well and returns [`SendError::Closed`](crate::SendError::Closed). If the task then drops the connection, the closing
+    /// handshake is finished for it. Tasks of [`serve`](Self::serve) that still run when `within` ends are cancelled; tasks
+    /// of your own that wait for something else than their connection are left alone, and their connections are counted as
+    /// dropped.
     ///
     /// Handshakes under way end with [`AcceptError::ShuttingDown`](crate::AcceptError::ShuttingDown),
     /// [`accept`](Self::accept) with an error, and [`serve`](Self::serve) when all its tasks have ended. A second call
@@ -104,7 +105,13 @@ impl Server {
     /// Safe.
     pub async fn shutting_down(&self) {
         // The sender is in the registry, which this holds.
-        let _ = self.shared.registry.stopping.subscribe().wait_for(Option::is_some).await;
+        let _ = self
+            .shared
+            .registry
+            .stopping
+            .subscribe()
+            .wait_for(Option::is_some)
+            .await;
     }
 }
 

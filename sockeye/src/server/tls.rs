@@ -177,7 +177,9 @@ fn certified(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, TlsError> {
 fn store(roots: &[u8]) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     for root in certificates(roots).map_err(TlsError::ClientRoots)? {
-        store.add(root).map_err(|error| TlsError::ClientRoots(error.to_string()))?;
+        store
+            .add(root)
+            .map_err(|error| TlsError::ClientRoots(error.to_string()))?;
     }
     Ok(store)
 }

@@ -70,7 +70,9 @@ pub(super) struct Admission<T> {
 
 impl<T> fmt::Debug for Admission<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admission").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("Admission")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -305,12 +307,7 @@ impl Upgrade<Stream> {
 
 /// Writes a last response and ends the connection, such that the client gets to read it: what it still sends is read
 /// and discarded, until it ends its side, the deadline passes, or the server shuts down.
-async fn finish<T>(
-    io: &mut T,
-    response: &[u8],
-    deadline: Instant,
-    place: Option<&Place>,
-) -> Result<(), AcceptError>
+async fn finish<T>(io: &mut T, response: &[u8], deadline: Instant, place: Option<&Place>) -> Result<(), AcceptError>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {

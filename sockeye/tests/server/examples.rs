@@ -28,7 +28,10 @@ async fn server_answers_and_takes_leave() {
         async move { server.serve_requests(server::answer).await }
     });
     let page = http(address, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-    assert!(page.starts_with("HTTP/1.1 200 ") && page.ends_with("\r\n\r\nok\n"), "{page}");
+    assert!(
+        page.starts_with("HTTP/1.1 200 ") && page.ends_with("\r\n\r\nok\n"),
+        "{page}"
+    );
     assert!(http(address, &upgrade("/echo", "")).await.starts_with("HTTP/1.1 401 "));
     assert!(http(address, &upgrade("/other", "")).await.starts_with("HTTP/1.1 404 "));
     let client = sockeye::Client::builder().cookie("session=1").build().unwrap();
@@ -44,10 +47,15 @@ async fn server_answers_and_takes_leave() {
 
 #[tokio::test]
 async fn chat_tells_everyone() {
-    let server = sockeye::Server::bind("127.0.0.1:0", sockeye::ServerOptions::default()).await.unwrap();
+    let server = sockeye::Server::bind("127.0.0.1:0", sockeye::ServerOptions::default())
+        .await
+        .unwrap();
     let url = format!("ws://{}/", server.local_addr().unwrap());
     tokio::spawn(async move { chat::run(&server).await });
-    let (mut one, mut two) = (sockeye::connect(&url).await.unwrap(), sockeye::connect(&url).await.unwrap());
+    let (mut one, mut two) = (
+        sockeye::connect(&url).await.unwrap(),
+        sockeye::connect(&url).await.unwrap(),
+    );
     // Whoever hears itself has joined.
     two.send("two is here").await.unwrap();
     assert_eq!(two.recv().await.unwrap(), Some("two is here".into()));

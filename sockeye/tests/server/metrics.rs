@@ -25,7 +25,10 @@ impl Values {
     }
 
     fn one(&self, key: &Key) -> Arc<One> {
-        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        let labels: Vec<_> = key
+            .labels()
+            .map(|label| format!("{}={}", label.key(), label.value()))
+            .collect();
         Arc::new(One(self.clone(), format!("{}{{{}}}", key.name(), labels.join(","))))
     }
 }
@@ -79,7 +82,10 @@ impl Recorder for Values {
 #[test]
 fn connections_handshakes_and_handlers_are_counted() {
     let values = Values::default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     with_local_recorder(&values, || runtime.block_on(scenario(&values)));
     for (name, value) in [
         ("sockeye_connections{role=server}", 0),

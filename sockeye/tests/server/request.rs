@@ -84,7 +84,10 @@ async fn a_page_for_those_who_want_one() {
     }
     assert!(answer.ends_with("\r\n\r\n<p>hello"), "{answer}");
     let answer = http(address, "HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-    assert!(answer.contains("Content-Length: 8\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+    assert!(
+        answer.contains("Content-Length: 8\r\n") && answer.ends_with("\r\n\r\n"),
+        "{answer}"
+    );
 }
 
 /// H7, by a whole server.
@@ -142,7 +145,10 @@ async fn h8_nothing_is_read_before_the_decision() {
     let request = server.accept().await.unwrap().upgrade().await.unwrap();
     request.reject(Rejection::new(403)).await.unwrap();
     let answer = client.await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 403 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 403 ") && answer.ends_with("\r\n\r\n"),
+        "{answer}"
+    );
 }
 
 async fn subprotocol(options: ServerOptions, offered: &[&str]) -> Result<Option<String>, ConnectError> {
@@ -159,8 +165,15 @@ async fn subprotocol(options: ServerOptions, offered: &[&str]) -> Result<Option<
 /// RFC 6455 §4.1: the client's list is "ordered by preference".
 #[tokio::test]
 async fn a_subprotocol_of_a_list() {
-    let options = ServerOptions::builder().subprotocol("b").subprotocol("a").build().unwrap();
-    assert_eq!(subprotocol(options.clone(), &["x", "a", "b"]).await.unwrap().as_deref(), Some("a"));
+    let options = ServerOptions::builder()
+        .subprotocol("b")
+        .subprotocol("a")
+        .build()
+        .unwrap();
+    assert_eq!(
+        subprotocol(options.clone(), &["x", "a", "b"]).await.unwrap().as_deref(),
+        Some("a")
+    );
     assert_eq!(subprotocol(options.clone(), &["x"]).await.unwrap(), None);
     assert_eq!(subprotocol(options, &[]).await.unwrap(), None);
 }
@@ -175,10 +188,19 @@ async fn a_subprotocol_by_function() {
         })
         .build()
         .unwrap();
-    assert_eq!(subprotocol(options.clone(), &["v1", "v3", "v2"]).await.unwrap().as_deref(), Some("v3"));
+    assert_eq!(
+        subprotocol(options.clone(), &["v1", "v3", "v2"])
+            .await
+            .unwrap()
+            .as_deref(),
+        Some("v3")
+    );
     // The function has the last word.
     assert_eq!(subprotocol(options, &["a"]).await.unwrap(), None);
-    let wrong = ServerOptions::builder().choose_subprotocol(|_, _| Some("made-up")).build().unwrap();
+    let wrong = ServerOptions::builder()
+        .choose_subprotocol(|_, _| Some("made-up"))
+        .build()
+        .unwrap();
     let refused = subprotocol(wrong, &["a"]).await.unwrap_err();
     assert!(refused.to_string().contains("500"), "{refused}");
 }
@@ -193,7 +215,10 @@ async fn what_is_no_upgrade_gets_426() {
     };
     assert_eq!(rejection.cause(), RejectionCause::NotUpgrade);
     let answer = asking.await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 426 ") && answer.contains("Upgrade: websocket\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 426 ") && answer.contains("Upgrade: websocket\r\n"),
+        "{answer}"
+    );
 }
 
 /// A Unix domain socket and a socket that was bound before, by one server.

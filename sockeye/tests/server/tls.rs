@@ -58,12 +58,18 @@ impl Authority {
 
 fn with(identities: &[&Identity]) -> sockeye::ServerTlsBuilder {
     identities.iter().fold(ServerTls::builder(), |tls, identity| {
-        tls.certificate(identity.certificate.pem().as_bytes(), identity.key.serialize_pem().as_bytes())
+        tls.certificate(
+            identity.certificate.pem().as_bytes(),
+            identity.key.serialize_pem().as_bytes(),
+        )
     })
 }
 
 async fn serve(tls: ServerTls) -> SocketAddr {
-    let server = Server::bind("127.0.0.1:0", ServerOptions::default()).await.unwrap().with_tls(tls);
+    let server = Server::bind("127.0.0.1:0", ServerOptions::default())
+        .await
+        .unwrap()
+        .with_tls(tls);
     let address = server.local_addr().unwrap();
     tokio::spawn(async move { server.serve(echo).await });
     address
@@ -97,7 +103,12 @@ async fn a_certificate_is_renewed_without_a_restart() {
     is_echoed(&mut before).await;
 
     // What a reload cannot read leaves all as it is.
-    assert!(ServerTls::builder().certificate(b"nothing", b"nothing").build().is_err());
+    assert!(
+        ServerTls::builder()
+            .certificate(b"nothing", b"nothing")
+            .build()
+            .is_err()
+    );
     assert_eq!(seen(config, address, "localhost").await, *new.certificate.der());
 }
 
@@ -120,7 +131,9 @@ async fn the_certificate_for_the_name_that_is_asked_for() {
     // For others it is the first, which they do not take.
     for name in ["three.example", "a.b.wild.example"] {
         let tcp = TcpStream::connect(address).await.unwrap();
-        let connected = TlsConnector::from(config.clone()).connect(name.try_into().unwrap(), tcp).await;
+        let connected = TlsConnector::from(config.clone())
+            .connect(name.try_into().unwrap(), tcp)
+            .await;
         assert!(connected.is_err(), "{name}");
     }
 }
@@ -129,7 +142,10 @@ async fn the_certificate_for_the_name_that_is_asked_for() {
 async fn meet(
     server: ServerTls,
     client: Arc<ClientConfig>,
-) -> (Result<WebSocket<Stream>, AcceptError>, Result<WebSocket<Stream>, ConnectError>) {
+) -> (
+    Result<WebSocket<Stream>, AcceptError>,
+    Result<WebSocket<Stream>, ConnectError>,
+) {
     let (listening, address) = bound(Server::builder()).await;
     let listening = listening.with_tls(server);
     let client = Client::builder().tls_config(client).build().unwrap();
@@ -143,8 +159,15 @@ async fn meet(
 #[tokio::test]
 async fn a_client_certificate_is_required() {
     let (authority, other) = (Authority::new(), Authority::new());
-    let (server, alice, mallory) = (authority.issue("localhost"), authority.issue("alice"), other.issue("alice"));
-    let tls = with(&[&server]).require_client_certificate(authority.pem().as_bytes()).build().unwrap();
+    let (server, alice, mallory) = (
+        authority.issue("localhost"),
+        authority.issue("alice"),
+        other.issue("alice"),
+    );
+    let tls = with(&[&server])
+        .require_client_certificate(authority.pem().as_bytes())
+        .build()
+        .unwrap();
     let (near, far) = meet(tls.clone(), authority.client(Some(&alice))).await;
     let (near, _far) = (near.unwrap(), far.unwrap());
     assert_eq!(near.peer_certificates().unwrap(), [alice.certificate.der().clone()]);
@@ -159,9 +182,19 @@ async fn a_client_certificate_is_required() {
 #[tokio::test]
 async fn a_client_certificate_is_requested() {
     let (authority, other) = (Authority::new(), Authority::new());
-    let (server, alice, mallory) = (authority.issue("localhost"), authority.issue("alice"), other.issue("alice"));
-    let tls = with(&[&server]).request_client_certificate(authority.pem().as_bytes()).build().unwrap();
-    for (identity, expected) in [(None, None), (Some(&alice), Some(vec![alice.certificate.der().clone()]))] {
+    let (server, alice, mallory) = (
+        authority.issue("localhost"),
+        authority.issue("alice"),
+        other.issue("alice"),
+    );
+    let tls = with(&[&server])
+        .request_client_certificate(authority.pem().as_bytes())
+        .build()
+        .unwrap();
+    for (identity, expected) in [
+        (None, None),
+        (Some(&alice), Some(vec![alice.certificate.der().clone()])),
+    ] {
         let (near, far) = meet(tls.clone(), authority.client(identity)).await;
         let (near, _far) = (near.unwrap(), far.unwrap());
         assert_eq!(near.peer_certificates(), expected);
@@ -175,14 +208,24 @@ async fn a_client_certificate_is_requested() {
 async fn a_request_under_tls_and_one_without() {
     let authority = Authority::new();
     let (identity, alice) = (authority.issue("localhost"), authority.issue("alice"));
-    let tls = with(&[&identity]).require_client_certificate(authority.pem().as_bytes()).build().unwrap();
+    let tls = with(&[&identity])
+        .require_client_certificate(authority.pem().as_bytes())
+        .build()
+        .unwrap();
     let server = Server::builder()
         .listener(Listener::bind("127.0.0.1:0").await.unwrap().with_tls(tls))
         .listener(Listener::bind("127.0.0.1:0").await.unwrap())
         .build();
     assert!(!server.is_secure());
-    let ports: Vec<_> = server.addresses().iter().map(|address| address.tcp().unwrap().port()).collect();
-    let client = Client::builder().tls_config(authority.client(Some(&alice))).build().unwrap();
+    let ports: Vec<_> = server
+        .addresses()
+        .iter()
+        .map(|address| address.tcp().unwrap().port())
+        .collect();
+    let client = Client::builder()
+        .tls_config(authority.client(Some(&alice)))
+        .build()
+        .unwrap();
     let connecting = tokio::spawn({
         let (client, url) = (client.clone(), format!("wss://localhost:{}/", ports[0]));
         async move { client.connect(&url).await }
@@ -190,7 +233,10 @@ async fn a_request_under_tls_and_one_without() {
     let request = server.accept().await.unwrap().upgrade().await.unwrap();
     assert!(request.request().secure());
     assert_eq!(request.transport().server_name(), Some("localhost"));
-    assert_eq!(request.transport().peer_certificates().unwrap()[0], *alice.certificate.der());
+    assert_eq!(
+        request.transport().peer_certificates().unwrap()[0],
+        *alice.certificate.der()
+    );
     let (_ws, _client) = (
         request.accept(&ServerOptions::default()).await.unwrap(),
         connecting.await.unwrap().unwrap(),
@@ -270,7 +316,10 @@ async fn the_example() {
     };
     write(&old);
     let tls = example::load(&files).unwrap();
-    let server = Server::bind("127.0.0.1:0", ServerOptions::default()).await.unwrap().with_tls(tls.clone());
+    let server = Server::bind("127.0.0.1:0", ServerOptions::default())
+        .await
+        .unwrap()
+        .with_tls(tls.clone());
     let address = server.local_addr().unwrap();
     tokio::spawn(async move { server.serve(example::echo).await });
     let config = authority.client(None);

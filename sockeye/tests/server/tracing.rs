@@ -70,7 +70,10 @@ impl Subscriber for Lines {
 #[test]
 fn a_connection_has_a_span_with_its_peer_and_its_end() {
     let lines = Lines::default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let peer = tracing::subscriber::with_default(lines.clone(), || runtime.block_on(scenario()));
     let all = format!("{:#?}", lines.lines.lock().unwrap());
     for parts in [
