@@ -19,7 +19,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use sockeye_proto::close::CloseFrame;
+use sockeye_proto::close::{CloseCode, CloseFrame};
 use sockeye_proto::connection::{Connection, Role};
 
 use crate::error::AcceptError;
@@ -75,7 +75,7 @@ impl Watch {
     /// The connection is over, if it was ever open.
     pub(crate) fn closed(&self, connection: &Connection, clean: bool) {
         if self.opened {
-            let code = connection.close_received().map_or(1006, |code| code.as_u16());
+            let code = connection.close_received().map_or(1006, CloseCode::as_u16);
             self.trace.closed(code, clean);
             self.count.closed(code, clean);
         }

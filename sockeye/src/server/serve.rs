@@ -26,6 +26,11 @@ use crate::transport::Stream;
 /// A connection that has not said what it wants.
 #[must_use = "a connection that is dropped is closed"]
 pub struct Incoming {
+    /// In a box, since a task that has an `Incoming` has room for it as long as it lives.
+    parts: Box<Parts>,
+}
+
+struct Parts {
     accepted: Accepted,
     peer: Address,
     options: ServerOptions,
@@ -48,22 +53,24 @@ impl Incoming {
         let (handshake, place) = room.give(peer.ip());
         let watch = Watch::server(&peer);
         Self {
-            accepted,
-            peer,
-            deadline: options.deadline(),
-            options,
-            #[cfg(feature = "tls")]
-            tls,
-            handshake,
-            place,
-            watch,
+            parts: Box::new(Parts {
+                accepted,
+                peer,
+                deadline: options.deadline(),
+                options,
+                #[cfg(feature = "tls")]
+                tls,
+                handshake,
+                place,
+                watch,
+            }),
         }
     }
 
     /// The client's address.
     #[must_use]
     pub fn peer_addr(&self) -> &Address {
-        &self.peer
+        &self.parts.peer
     }
 
     /// Does the TLS handshake, if there is to be one, and reads the request.
@@ -78,11 +85,36 @@ impl Incoming {
     /// Dropping the future drops the connection.
     pub fn upgrade(self) -> impl Future<Output = Result<Upgrade<Stream>, AcceptError>> {
         Box::pin(async move {
-            let watch = self.watch.clone();
-            self.read().await.inspect_err(|error| watch.failed(error))
+            let watch = self.parts.watch.clone();
+            self.parts.read().await.inspect_err(|error| watch.failed(error))
         })
     }
 
+    /// Does the handshakes and accepts the WebSocket by the server's options.
+    ///
+    /// # Errors
+    ///
+    /// As [`upgrade`](Self::upgrade) and [`Upgrade::accept`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the connection.
+    pub fn accept(self) -> impl Future<Output = Result<WebSocket<Stream>, AcceptError>> {
+        Box::pin(async move {
+            let options = self.parts.options.clone();
+            self.upgrade().await?.accept(&options).await
+        })
+    }
+
+    /// The span of the connection, which has its number and the peer's address.
+    #[cfg(feature = "tracing")]
+    #[must_use]
+    pub fn span(&self) -> &tracing::Span {
+        self.parts.watch.span()
+    }
+}
+
+impl Parts {
     async fn read(self) -> Result<Upgrade<Stream>, AcceptError> {
         let (options, deadline) = (self.options, self.deadline);
         let reading = async {
@@ -118,29 +150,6 @@ impl Incoming {
         };
         Ok(upgrade.admitted(admission, self.watch))
     }
-
-    /// Does the handshakes and accepts the WebSocket by the server's options.
-    ///
-    /// # Errors
-    ///
-    /// As [`upgrade`](Self::upgrade) and [`Upgrade::accept`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future drops the connection.
-    pub fn accept(self) -> impl Future<Output = Result<WebSocket<Stream>, AcceptError>> {
-        Box::pin(async move {
-            let options = self.options.clone();
-            self.upgrade().await?.accept(&options).await
-        })
-    }
-
-    /// The span of the connection, which has its number and the peer's address.
-    #[cfg(feature = "tracing")]
-    #[must_use]
-    pub fn span(&self) -> &tracing::Span {
-        self.watch.span()
-    }
 }
 
 fn plain(accepted: Accepted) -> Stream {
@@ -154,7 +163,7 @@ fn plain(accepted: Accepted) -> Stream {
 impl fmt::Debug for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Incoming")
-            .field("peer", &self.peer)
+            .field("peer", &self.parts.peer)
             .finish_non_exhaustive()
     }
 }
@@ -263,7 +272,7 @@ impl Server {
     {
         let mut tasks = JoinSet::new();
         while let Some(incoming) = self.accept_or_join(&mut tasks).await {
-            let watch = incoming.watch.clone();
+            let watch = incoming.parts.watch.clone();
             let work = task(incoming);
             tasks.spawn(watch.clone().around(async move {
                 if let Some(error) = work.await {

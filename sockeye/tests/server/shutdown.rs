@@ -355,12 +355,11 @@ async fn a_second_shutdown_may_be_earlier() {
     let serving = tokio::spawn({
         let server = server.clone();
         async move {
-            server
-                .serve(|ws| async move {
-                    std::future::pending::<()>().await;
-                    drop(ws)
-                })
-                .await
+            let busy = |ws| async move {
+                std::future::pending::<()>().await;
+                drop(ws);
+            };
+            server.serve(busy).await;
         }
     });
     let _client = raw(address).await;
