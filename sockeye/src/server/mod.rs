@@ -129,12 +129,26 @@ struct Shared {
 }
 
 /// Sets up a [`Server`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 #[must_use]
 pub struct ServerBuilder {
     options: ServerOptions,
     limits: Limits,
     listeners: Vec<Listener>,
+    on_error: Option<OnError>,
+}
+
+/// Is told of the system's errors.
+type OnError = Box<dyn Fn(&io::Error) + Send + Sync>;
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder")
+            .field("options", &self.options)
+            .field("limits", &self.limits)
+            .field("listeners", &self.listeners)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ServerBuilder {
@@ -153,6 +167,14 @@ impl ServerBuilder {
     /// How many connections there may be. Default: [`Limits::default`].
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Has `tell` called for each error of the system that keeps connections waiting, such as too few file descriptors:
+    /// while it lasts, after 10 ms, 20 ms, and so on up to every second. It should return soon. Such errors end nothing; see
+    /// [`Server::accept`].
+    pub fn on_accept_error(mut self, tell: impl Fn(&io::Error) + Send + Sync + 'static) -> Self {
+        self.on_error = Some(Box::new(tell));
         self
     }
 
@@ -175,7 +197,7 @@ impl ServerBuilder {
                 #[cfg(feature = "tls")]
                 tls: Mutex::new(None),
                 secure,
-                acceptor: sync::Mutex::new(Acceptor::new(self.listeners)),
+                acceptor: sync::Mutex::new(Acceptor::new(self.listeners, self.on_error)),
             }),
         }
     }
@@ -316,6 +338,7 @@ struct Acceptor {
     /// How long the next error of the system is waited out, and until when the last one is.
     pause: Duration,
     paused: Option<Instant>,
+    on_error: Option<OnError>,
 }
 
 /// A connection as a listener has it.
@@ -327,9 +350,10 @@ struct Connection {
 }
 
 impl Acceptor {
-    fn new(listeners: Vec<Listener>) -> Self {
+    fn new(listeners: Vec<Listener>, on_error: Option<OnError>) -> Self {
         Self {
             listeners,
+            on_error,
             first: 0,
             pause: SHORTEST_PAUSE,
             paused: None,
@@ -362,6 +386,9 @@ impl Acceptor {
                 Err(error) if ended_before(&error) => {}
                 Err(error) => {
                     observe::accept_failed(&error);
+                    if let Some(tell) = &self.on_error {
+                        tell(&error);
+                    }
                     self.paused = Some(Instant::now() + self.pause);
                     self.pause = LONGEST_PAUSE.min(self.pause * 2);
                 }

@@ -1,6 +1,8 @@
 //! Limits at their borders: the last that is taken, the first that is not, and the place that becomes free.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sockeye::handshake::Rejection;
@@ -222,7 +224,13 @@ fn accepting_goes_on_after_emfile() {
 #[tokio::test(start_paused = true)]
 #[ignore = "uses up the descriptors of its process; run by accepting_goes_on_after_emfile"]
 async fn without_descriptors() {
-    let (server, address) = bound(Server::builder()).await;
+    let told = Arc::new(AtomicUsize::new(0));
+    let telling = told.clone();
+    let builder = Server::builder().on_accept_error(move |error| {
+        assert_eq!(error.raw_os_error(), Some(24), "{error}");
+        telling.fetch_add(1, Ordering::Relaxed);
+    });
+    let (server, address) = bound(builder).await;
     let _client = TcpStream::connect(address).await.unwrap();
     let first = server.accept().await.unwrap();
     let waiting = TcpStream::connect(address).await.unwrap();
@@ -247,6 +255,8 @@ async fn without_descriptors() {
     .await;
     // After 10 ms, 20 ms, … and then once a second.
     assert!((3600..3700).contains(&polls), "{polls}");
+    let told = told.load(Ordering::Relaxed);
+    assert!((3600..3700).contains(&told), "{told}");
 
     drop(first);
     let second = accepting.await.unwrap();
