@@ -65,6 +65,7 @@ where
     (HEAP.allocated() - start) / CONNECTIONS
 }
 
+#[expect(clippy::async_yields_async, reason = "a task is to await it")]
 #[test]
 fn a_place_in_a_server_takes_little() {
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Driver, Ending, Wakers};
 use crate::observe::Watch;
-use crate::server::limits::{Place, Stopping};
+use crate::server::place::{Place, Stopping};
 
 /// What ties a connection to its server.
 pub(crate) struct Served<T> {

@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
+use super::place::{Place, Stopping};
 use crate::error::Full;
 
 /// How many connections a [`Server`](crate::Server) takes.
@@ -88,23 +86,6 @@ pub(super) struct Registry {
     pub(super) freed: Notify,
     /// How the server shuts down, once it does.
     pub(super) stopping: watch::Sender<Option<Stopping>>,
-}
-
-/// A shutdown under way.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Stopping {
-    began: Instant,
-    /// When connections must have ended.
-    pub(crate) deadline: Instant,
-}
-
-impl Stopping {
-    /// Until when a task may still answer what it has received, before there is too little time for the closing handshake:
-    /// the time of that, and no more than half of all time, are kept for it.
-    pub(crate) fn last_word(&self, closing: Duration) -> Instant {
-        let half = self.deadline.saturating_duration_since(self.began) / 2;
-        self.deadline - closing.min(half)
-    }
 }
 
 /// The places that are taken. A slab, so that one costs two words and is found at once when it ends.
@@ -199,25 +180,24 @@ impl Registry {
             (present.ended, left)
         };
         for place in left {
-            ended.count(place.map_or(OPEN, |place| place.state.load(Ordering::Acquire)));
+            match place {
+                Some(place) => place.count_in(&mut ended),
+                // It is just ending, and the time is over.
+                None => ended.dropped += 1,
+            }
         }
         ended
     }
 
+    /// Takes a connection out that ends.
+    pub(super) fn remove(&self, place: &Place) {
+        let mut present = self.present();
+        let stopping = self.stopping().is_some();
+        present.remove(place, stopping);
+    }
+
     fn present(&self) -> MutexGuard<'_, Present> {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Ended {
-    fn count(&mut self, state: u8) {
-        if state & CLEAN != 0 {
-            self.closed += 1;
-        } else if state & OPEN != 0 {
-            self.dropped += 1;
-        } else {
-            self.handshakes += 1;
-        }
     }
 }
 
@@ -268,13 +248,7 @@ impl Present {
             next
         });
         let stopping = registry.stopping().is_some();
-        let place = Arc::new(Place {
-            connection,
-            address,
-            index,
-            state: AtomicU8::new(if stopping { LEAVING } else { 0 }),
-            waiting: Mutex::default(),
-        });
+        let place = Arc::new(Place::new(connection, address, index, stopping));
         if let Some(entry) = self.places.get_mut(index as usize) {
             *entry = Some(Arc::downgrade(&place));
         }
@@ -295,7 +269,7 @@ impl Present {
             }
         }
         if stopping {
-            self.ended.count(place.state.load(Ordering::Acquire));
+            place.count_in(&mut self.ended);
         }
     }
 }
@@ -312,7 +286,7 @@ impl Drop for HandshakeSlot {
 
 /// A place among the connections.
 #[derive(Debug)]
-struct ConnectionSlot(Arc<Registry>);
+pub(super) struct ConnectionSlot(pub(super) Arc<Registry>);
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
@@ -321,81 +295,9 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// A connection's place in its server, from when it is accepted until its transport is gone. The server reaches the
-/// connection through it, to have it leave.
-#[derive(Debug)]
-pub(crate) struct Place {
-    connection: ConnectionSlot,
-    address: Option<Address>,
-    index: u32,
-    state: AtomicU8,
-    /// The task of the connection, if it waits.
-    waiting: Mutex<Option<Waker>>,
-}
-
-impl Place {
-    /// Ready when the connection is to leave. Until then wakes the task that asked last.
-    pub(crate) fn poll_leave(&self, cx: &mut Context<'_>) -> Poll<Stopping> {
-        if self.leaving().is_none() {
-            match &mut *self.waiting() {
-                Some(known) => known.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
-        }
-        // Again, since `leave` may have come in between, and found nobody to wake.
-        self.leaving().map_or(Poll::Pending, Poll::Ready)
-    }
-
-    /// How the server shuts down, if the connection is to leave.
-    #[inline]
-    pub(crate) fn leaving(&self) -> Option<Stopping> {
-        if self.is(LEAVING) {
-            self.connection.0.stopping()
-        } else {
-            None
-        }
-    }
-
-    /// The opening handshake is over.
-    pub(crate) fn opened(&self) {
-        self.state.fetch_or(OPEN, Ordering::Release);
-    }
-
-    /// The closing handshake is over.
-    pub(crate) fn closed(&self) {
-        self.state.fetch_or(CLEAN, Ordering::Release);
-    }
-
-    fn leave(&self) {
-        self.state.fetch_or(LEAVING, Ordering::Release);
-        let waiting = self.waiting().take();
-        if let Some(waiting) = waiting {
-            waiting.wake();
-        }
-    }
-
-    #[inline]
-    fn is(&self, state: u8) -> bool {
-        self.state.load(Ordering::Acquire) & state != 0
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let registry = self.connection.0.clone();
-        let mut present = registry.present();
-        let stopping = registry.stopping().is_some();
-        present.remove(self, stopping);
-    }
-}
-
 /// What counts as one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Address {
+pub(super) enum Address {
     V4(u32),
     /// The first 64 bits: RFC 4291 §2.5.4 leaves the others to the subscriber.
     V6(u64),
@@ -410,13 +312,6 @@ impl From<IpAddr> for Address {
         }
     }
 }
-
-/// The connection is to leave.
-const LEAVING: u8 = 1;
-/// It is a WebSocket.
-const OPEN: u8 = 2;
-/// It has been closed cleanly.
-const CLEAN: u8 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -471,10 +366,5 @@ mod tests {
         assert_eq!(registry.present().places.len(), 2);
         assert!(registry.present().addresses.is_empty());
         assert_eq!(registry.handshakes.available_permits(), 1_024);
-    }
-
-    #[test]
-    fn a_place_is_small() {
-        assert!(size_of::<Place>() <= 56, "{}", size_of::<Place>());
     }
 }

@@ -4,9 +4,10 @@
 //! [`tls`] what secures them, [`upgrade`] the request and its answer, [`serve`] a task for each, [`shutdown`] their end.
 
 mod cookies;
-pub(crate) mod limits;
+mod limits;
 mod listener;
 mod options;
+pub(crate) mod place;
 mod serve;
 mod shutdown;
 #[cfg(feature = "tls")]

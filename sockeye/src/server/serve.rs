@@ -11,9 +11,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use super::Server;
-use super::limits::{HandshakeSlot, Place, Room};
+use super::limits::{HandshakeSlot, Room};
 use super::listener::{Accepted, Address};
 use super::options::ServerOptions;
+use super::place::Place;
 #[cfg(feature = "tls")]
 use super::tls::ServerTls;
 use super::upgrade::{Admission, Upgrade, unavailable, until_leave};

@@ -1,6 +1,6 @@
 //! Taking leave: no new connections, 1001 to those that there are, and an end for those that do not answer.
 //!
-//! Each connection learns of it in whatever it waits for, by its [`Place`](super::limits::Place); what it does then is in
+//! Each connection learns of it in whatever it waits for, by its [`Place`](super::place::Place); what it does then is in
 //! `driver/served.rs`.
 
 use std::pin::pin;

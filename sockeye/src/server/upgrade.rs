@@ -16,9 +16,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::cookies::cookies;
-use super::limits::{HandshakeSlot, Place};
+use super::limits::HandshakeSlot;
 use super::listener::Address;
 use super::options::ServerOptions;
+use super::place::Place;
 use crate::driver::{Driver, Served};
 use crate::error::AcceptError;
 use crate::observe::Watch;
