@@ -24,6 +24,7 @@
 //! - `tls` (default): wss: by rustls, with ring as its provider and the platform's roots.
 //! - `tracing`: a span for each connection, and events of its beginning and end.
 //! - `metrics`: counters of connections and handshakes, through the facade of that name.
+//! - `webpki-roots`: Mozilla's roots in the program, for machines that have none.
 #![forbid(unsafe_code)]
 
 mod client;
@@ -42,6 +43,7 @@ mod split;
 pub mod transport;
 
 pub use self::client::{Client, ClientBuilder, connect};
+pub use self::client::{ProxyError, ProxyUrlError, RedirectError, Refusal, Resolve, Resolving, SocksReply};
 pub use self::error::{AcceptError, ConnectError, Error, Full};
 pub use self::server::{
     Address, HandlerOutput, Incoming, Limits, Listener, Server, ServerBuilder, ServerOptions, ServerOptionsBuilder,

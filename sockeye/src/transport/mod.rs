@@ -1,4 +1,5 @@
-//! What a WebSocket runs over: TCP or, on Unix, a Unix domain socket, and TLS on either.
+//! What a WebSocket runs over: TCP or, from a server's side on Unix, a Unix domain socket, and TLS on either; to the
+//! server, or to a proxy and through it.
 
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -13,7 +14,7 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
-/// A TCP connection, or one over a Unix domain socket, in plain text or under TLS.
+/// A TCP connection, or one over a Unix domain socket, in plain text or under TLS; where a client goes through a proxy, the connection to that.
 #[derive(Debug)]
 pub struct Stream(Inner);
 
@@ -22,6 +23,12 @@ enum Inner {
     Plain(TcpStream),
     #[cfg(feature = "tls")]
     Tls(Box<tokio_rustls::TlsStream<TcpStream>>),
+    /// TLS to a proxy, and in it plain text to the server.
+    #[cfg(feature = "tls")]
+    PlainInTls(Box<tokio_rustls::TlsStream<TcpStream>>),
+    /// TLS to a proxy, and in it TLS to the server.
+    #[cfg(feature = "tls")]
+    TlsInTls(Box<tokio_rustls::TlsStream<tokio_rustls::TlsStream<TcpStream>>>),
     #[cfg(unix)]
     Unix(UnixStream),
     #[cfg(all(unix, feature = "tls"))]
@@ -48,13 +55,42 @@ impl Stream {
         Self(Inner::UnixTls(Box::new(stream.into())))
     }
 
-    /// Whether the connection is under TLS.
+    /// TLS to the server over this, a connection to the server or a tunnel to it.
+    ///
+    /// # Errors
+    ///
+    /// What rustls says of the server, or the transport's.
+    #[cfg(feature = "tls")]
+    pub(crate) async fn under_tls(self, config: std::sync::Arc<rustls::ClientConfig>, host: &str) -> io::Result<Self> {
+        Ok(Self(match self.0 {
+            Inner::Plain(tcp) => Inner::Tls(Box::new(tls::connect(config, host, tcp).await?)),
+            Inner::Tls(proxy) | Inner::PlainInTls(proxy) => {
+                Inner::TlsInTls(Box::new(tls::connect(config, host, *proxy).await?))
+            }
+            Inner::TlsInTls(_) => return Err(io::Error::other("the connection is under TLS already")),
+            #[cfg(unix)]
+            Inner::Unix(_) | Inner::UnixTls(_) => return Err(io::ErrorKind::Unsupported.into()),
+        }))
+    }
+
+    /// This, a connection to a proxy, as a tunnel to a server.
+    pub(crate) fn into_tunnel(self) -> Self {
+        match self.0 {
+            #[cfg(feature = "tls")]
+            Inner::Tls(proxy) => Self(Inner::PlainInTls(proxy)),
+            inner => Self(inner),
+        }
+    }
+
+    /// Whether the connection is under TLS, from one end to the other: TLS to a proxy alone does not count.
     #[must_use]
     pub fn is_secure(&self) -> bool {
         match &self.0 {
             Inner::Plain(_) => false,
             #[cfg(feature = "tls")]
-            Inner::Tls(_) => true,
+            Inner::PlainInTls(_) => false,
+            #[cfg(feature = "tls")]
+            Inner::Tls(_) | Inner::TlsInTls(_) => true,
             #[cfg(unix)]
             Inner::Unix(_) => false,
             #[cfg(all(unix, feature = "tls"))]
@@ -62,7 +98,7 @@ impl Stream {
         }
     }
 
-    /// The other end's address.
+    /// The other end's address: the proxy's, if there is one.
     ///
     /// # Errors
     ///
@@ -86,7 +122,9 @@ impl Stream {
         match &self.0 {
             Inner::Plain(tcp) => Some(tcp),
             #[cfg(feature = "tls")]
-            Inner::Tls(tls) => Some(tls.get_ref().0),
+            Inner::Tls(tls) | Inner::PlainInTls(tls) => Some(tls.get_ref().0),
+            #[cfg(feature = "tls")]
+            Inner::TlsInTls(tls) => Some(tls.get_ref().0.get_ref().0),
             #[cfg(unix)]
             Inner::Unix(_) => None,
             #[cfg(all(unix, feature = "tls"))]
@@ -115,7 +153,9 @@ impl Stream {
         match &mut self.get_mut().0 {
             Inner::Plain(tcp) => Pin::<&mut dyn Io>::new(tcp),
             #[cfg(feature = "tls")]
-            Inner::Tls(tls) => Pin::<&mut dyn Io>::new(&mut **tls),
+            Inner::Tls(tls) | Inner::PlainInTls(tls) => Pin::<&mut dyn Io>::new(&mut **tls),
+            #[cfg(feature = "tls")]
+            Inner::TlsInTls(tls) => Pin::<&mut dyn Io>::new(&mut **tls),
             #[cfg(unix)]
             Inner::Unix(unix) => Pin::<&mut dyn Io>::new(unix),
             #[cfg(all(unix, feature = "tls"))]
@@ -158,7 +198,9 @@ impl AsyncWrite for Stream {
         match &self.0 {
             Inner::Plain(tcp) => tcp.is_write_vectored(),
             #[cfg(feature = "tls")]
-            Inner::Tls(tls) => tls.is_write_vectored(),
+            Inner::Tls(tls) | Inner::PlainInTls(tls) => tls.is_write_vectored(),
+            #[cfg(feature = "tls")]
+            Inner::TlsInTls(tls) => tls.is_write_vectored(),
             #[cfg(unix)]
             Inner::Unix(unix) => unix.is_write_vectored(),
             #[cfg(all(unix, feature = "tls"))]

@@ -15,9 +15,9 @@ mod chat;
 mod server;
 
 #[cfg(feature = "tls")]
-#[path = "../../examples/tls.rs"]
+#[path = "../../examples/tls_reload.rs"]
 #[expect(dead_code, reason = "main is not called")]
-pub(crate) mod tls;
+pub(crate) mod tls_reload;
 
 #[tokio::test]
 async fn server_answers_and_takes_leave() {

@@ -304,7 +304,7 @@ fn what_cannot_be_set_up_is_told() {
 /// The example, with files that change under it.
 #[tokio::test]
 async fn the_example() {
-    use crate::examples::tls as example;
+    use crate::examples::tls_reload as example;
     let authority = Authority::new();
     let (old, new) = (authority.issue("localhost"), authority.issue("localhost"));
     let directory = std::env::temp_dir().join(format!("sockeye-tls-{}", std::process::id()));
