@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sockeye::{Incoming, Server};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::report::{self, Failure};
 
@@ -54,7 +55,6 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let mut connections = JoinSet::new();
-    let mut told: Option<Instant> = None;
     loop {
         tokio::select! {
             () = shutdown.requested() => break,
@@ -63,24 +63,25 @@ where
                 Ok(incoming) => {
                     connections.spawn(handler(incoming, shutdown.clone()));
                 }
-                Err(error) => {
-                    if told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
-                        report::talk(format_args!("cannot take more connections until some end: {error}"));
-                        told = Some(Instant::now());
-                    }
-                    // Most often there are no file descriptors left. The listener stays ready all the while, so
-                    // that to ask again at once would be to spin.
-                    tokio::select! {
-                        () = shutdown.requested() => break,
-                        Some(_) = connections.join_next() => {}
-                        () = sleep(ACCEPT_PAUSE) => {}
-                    }
-                }
+                // The server has been shut down.
+                Err(_) => break,
             }
         }
     }
     drop(server);
     while connections.join_next().await.is_some() {}
+}
+
+/// Tells why connections have to wait, most often because there are no file descriptors left, and not again too soon.
+pub(crate) fn tell_of_errors() -> impl Fn(&io::Error) + Send + Sync {
+    let told: Mutex<Option<Instant>> = Mutex::new(None);
+    move |error| {
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+            report::talk(format_args!("cannot take more connections until some end: {error}"));
+            *told = Some(Instant::now());
+        }
+    }
 }
 
 /// Tells a task when to take leave.
@@ -149,9 +150,6 @@ impl Signals {
 
 /// How long clients have to finish the closing handshake when the server goes away.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// How long a listener waits at most before it asks again for a connection that the system could not give.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often it is said that connections have to wait.
 const TELL_AGAIN: Duration = Duration::from_secs(10);

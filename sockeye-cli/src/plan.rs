@@ -8,12 +8,13 @@ use std::sync::Arc;
 use sockeye::handshake::{OptionsError, OriginPolicy};
 use sockeye::transport::tls;
 use sockeye::uri::WebSocketUri;
-use sockeye::{Client, ConnectError, DeflateOptions, Server, ServerOptions, ServerOptionsBuilder};
+use sockeye::{Client, ConnectError, DeflateOptions, Listener, Server, ServerOptions, ServerOptionsBuilder};
 
 use crate::args::{
     Address, Arguments, Command, ConnectArguments, EchoArguments, ServeArguments, ServerArguments, Threads,
 };
 use crate::connect::Connecting;
+use crate::listen;
 use crate::report::{self, Failure};
 
 #[derive(Debug)]
@@ -67,9 +68,14 @@ impl Listening {
         let mut servers = Vec::new();
         for address in &self.addresses {
             let address = address.as_str();
-            let server = Server::bind(address, self.options.clone())
+            let listener = Listener::bind(address)
                 .await
                 .map_err(|error| Failure::usage(format!("cannot listen on {address}: {error}")))?;
+            let server = Server::builder()
+                .listener(listener)
+                .options(self.options.clone())
+                .on_accept_error(listen::tell_of_errors())
+                .build();
             servers.push(match &self.tls {
                 Some(config) => server.with_tls(config.clone()),
                 None => server,

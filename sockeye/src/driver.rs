@@ -2,6 +2,8 @@
 //!
 //! All state is in the struct, none in a future, so that any call may be dropped at any point and loses nothing.
 
+mod served;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, MutexGuard};
@@ -17,8 +19,10 @@ use sockeye_proto::message::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep};
 
+pub(crate) use self::served::Served;
 use crate::error::Error;
 use crate::input::Input;
+use crate::observe::Watch;
 use crate::outlet::{Inner, Outlet};
 
 pub(crate) struct Driver<T> {
@@ -39,6 +43,12 @@ pub(crate) struct Driver<T> {
     failure: Option<Box<Error>>,
     /// Why the last thing could not be sent.
     refused: Option<Box<Error>>,
+    /// Whether the connection has taken leave of the peer since its server shuts down. What still arrives is discarded then:
+    /// nobody could answer it.
+    leaving: bool,
+    /// What ties it to a server, if there is one. After the outlet, so that the place is free when the transport is gone.
+    served: Option<Served<T>>,
+    watch: Watch,
 }
 
 /// What became of something to be sent, in one word, since it is moved for each message.
@@ -90,6 +100,7 @@ impl<T> Driver<T> {
     pub(crate) fn new(io: T, connection: Connection, input: BytesMut, close_within: Duration) -> Self {
         Self {
             outlet: Outlet::new(io),
+            watch: Watch::new(connection.role()),
             connection,
             input: Input::new(input),
             replies: Vec::new(),
@@ -100,6 +111,8 @@ impl<T> Driver<T> {
             ending: Ending::Not,
             failure: None,
             refused: None,
+            leaving: false,
+            served: None,
         }
     }
 
@@ -125,6 +138,14 @@ impl<T> Driver<T> {
         &mut self,
         encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
     ) -> Result<(), Error> {
+        self.leave_if_late();
+        self.queue_now(encode)
+    }
+
+    fn queue_now(
+        &mut self,
+        encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
+    ) -> Result<(), Error> {
         if self.ending != Ending::Not {
             return Err(SendError::Closed.into());
         }
@@ -140,7 +161,7 @@ impl<T> Driver<T> {
 
     /// Queues a Close, from when the peer has `close_within` to answer.
     pub(crate) fn queue_close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
-        let queued = self.queue(|connection, output| connection.close(code, reason, output));
+        let queued = self.queue_now(|connection, output| connection.close(code, reason, output));
         if !matches!(queued, Err(Error::Send(_))) {
             self.start_deadline();
         }
@@ -234,7 +255,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// A small message that is there.
     #[inline]
     fn small_message(&mut self) -> Option<Message> {
-        if self.input.is_empty() || self.ending != Ending::Not {
+        if self.input.is_empty() || self.ending != Ending::Not || self.leaving {
             return None;
         }
         let (consumed, message) = self.connection.receive_small(self.input.unread(), COPIED)?;
@@ -276,11 +297,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// The next event in the input; without one, it wants more, or the connection has failed.
     fn next_event(&mut self) -> Option<Event<Bytes>> {
+        loop {
+            let event = self.any_event()?;
+            if !self.leaving || matches!(event, Event::Ping(_) | Event::Pong(_) | Event::Close(_)) {
+                return Some(event);
+            }
+        }
+    }
+
+    fn any_event(&mut self) -> Option<Event<Bytes>> {
         let (connection, replies) = (&mut self.connection, &mut self.replies);
         match self.input.with_bytes(|input| connection.receive_bytes(input, replies)) {
             Ok(event) => {
-                match event {
-                    Some(Event::Close(_)) => self.end_with(None),
+                match &event {
+                    Some(Event::Close(frame)) => {
+                        self.watch.close_received(frame.as_ref());
+                        self.end_with(None);
+                    }
                     Some(Event::Ping(_)) => self.unanswered += 1,
                     _ => {}
                 }
@@ -295,6 +328,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// Ready when there is more input. What was sent meanwhile is written first.
     fn poll_input(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Result<(), Error>> {
+        self.leave_if_told();
         let flushed = if self.settled && self.replies.is_empty() {
             Poll::Ready(Ok(()))
         } else {
@@ -305,7 +339,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             return Poll::Ready(Err(Error::Timeout(Timeout::Close)));
         }
         if flushed.is_pending() && self.unanswered > UNANSWERED_PINGS {
-            return Poll::Pending;
+            return match self.leave_or_wait(cx.write) {
+                true => self.poll_input(cx),
+                false => Poll::Pending,
+            };
         }
         match (self.poll_read(cx.read), flushed) {
             (Poll::Ready(Ok(0)), _) => Poll::Ready(Err(Error::ConnectionLost)),
@@ -313,6 +350,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             (Poll::Ready(Err(error)), _) => Poll::Ready(Err(error.into())),
             // Only now: what the peer sent before it stopped to read, its Close perhaps, is still delivered.
             (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
+            (Poll::Pending, _) if self.leave_or_wait(cx.write) => self.poll_input(cx),
             (Poll::Pending, _) => Poll::Pending,
         }
     }
@@ -351,8 +389,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         if flushed.is_pending() && self.outlet.lock().has_left(end) {
             return Poll::Ready(Ok(()));
         }
-        if flushed.is_pending() && self.deadline_passed(cx) {
-            return Poll::Ready(Err(Error::Timeout(Timeout::Close)));
+        if flushed.is_pending() {
+            self.wait_no_longer(cx);
+            if self.deadline_passed(cx) {
+                return Poll::Ready(Err(Error::Timeout(Timeout::Close)));
+            }
         }
         flushed
     }
@@ -424,6 +465,7 @@ impl<T: AsyncWrite + Unpin + Send + 'static> Driver<T> {
         &mut self,
         encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
     ) -> Queued {
+        self.leave_if_late();
         if self.ending != Ending::Not {
             return self.refuse(SendError::Closed.into());
         }

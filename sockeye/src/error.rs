@@ -184,6 +184,29 @@ pub enum AcceptError {
     Io(io::Error),
     /// The handshake took longer than its deadline.
     Timeout,
+    /// The server has no room for the connection by its [`Limits`](crate::Limits); the client has been told by 503.
+    Full(Full),
+    /// The server shuts down; a client whose request had been read has been told by 503.
+    ShuttingDown,
+}
+
+/// Which limit a connection was beyond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Full {
+    /// The one on all connections of the server.
+    Connections,
+    /// The one on connections of one address.
+    Address,
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connections => "the server has as many connections as it takes",
+            Self::Address => "the address has as many connections as the server takes of one",
+        })
+    }
 }
 
 impl fmt::Display for AcceptError {
@@ -193,6 +216,8 @@ impl fmt::Display for AcceptError {
             Self::Tls(error) => write!(f, "TLS failed: {error}"),
             Self::Io(error) => write!(f, "the connection failed in the handshake: {error}"),
             Self::Timeout => f.write_str("the handshake was not finished within the deadline"),
+            Self::Full(full) => full.fmt(f),
+            Self::ShuttingDown => f.write_str("the server shuts down"),
         }
     }
 }
@@ -202,7 +227,7 @@ impl StdError for AcceptError {
         match self {
             Self::Rejected(rejection) => Some(rejection),
             Self::Tls(error) | Self::Io(error) => Some(error),
-            Self::Timeout => None,
+            Self::Timeout | Self::Full(_) | Self::ShuttingDown => None,
         }
     }
 }

@@ -23,6 +23,8 @@
 //!
 //! - `deflate` (default): permessage-deflate.
 //! - `tls` (default): wss: by rustls, with ring as its provider and the platform's roots.
+//! - `tracing`: a span for each connection, and events of its beginning and end.
+//! - `metrics`: counters of connections and handshakes, through the facade of that name.
 //! - `webpki-roots`: Mozilla's roots in the program, for machines that have none.
 #![forbid(unsafe_code)]
 
@@ -32,6 +34,7 @@ mod entropy;
 mod error;
 mod flusher;
 mod input;
+mod observe;
 mod outlet;
 mod output;
 mod pool;
@@ -43,8 +46,13 @@ pub mod transport;
 
 pub use self::client::{Client, ClientBuilder, connect};
 pub use self::client::{ProxyError, ProxyUrlError, RedirectError, Refusal, Resolve, Resolving, SocksReply};
-pub use self::error::{AcceptError, ConnectError, Error};
-pub use self::server::{Incoming, Server, ServerOptions, ServerOptionsBuilder, Upgrade, accept};
+pub use self::error::{AcceptError, ConnectError, Error, Full};
+pub use self::server::{
+    Address, HandlerOutput, Incoming, Limits, Listener, Server, ServerBuilder, ServerOptions, ServerOptionsBuilder,
+    ShutdownReport, Upgrade, accept,
+};
+#[cfg(feature = "tls")]
+pub use self::server::{ServerTls, ServerTlsBuilder, TlsError};
 pub use self::socket::{Sending, WebSocket};
 pub use self::split::{Receiver, Sender};
 pub use sockeye_proto::close::{CloseCode, CloseFrame, CloseState};

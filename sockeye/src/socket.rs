@@ -75,7 +75,8 @@ pub(crate) struct Handshake {
 }
 
 impl<T> WebSocket<T> {
-    pub(crate) fn new(driver: Driver<T>, handshake: Handshake) -> Self {
+    pub(crate) fn new(mut driver: Driver<T>, handshake: Handshake) -> Self {
+        driver.watch().opened();
         Self { driver, handshake }
     }
 

@@ -1,4 +1,5 @@
-//! What a WebSocket runs over: TCP, or TLS on it; to the server, or to a proxy and through it.
+//! What a WebSocket runs over: TCP or, from a server's side on Unix, a Unix domain socket, and TLS on either; to the
+//! server, or to a proxy and through it.
 
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -10,8 +11,10 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 
-/// A TCP connection, in plain text or under TLS; where a client goes through a proxy, the connection to that.
+/// A TCP connection, or one over a Unix domain socket, in plain text or under TLS; where a client goes through a proxy, the connection to that.
 #[derive(Debug)]
 pub struct Stream(Inner);
 
@@ -26,6 +29,10 @@ enum Inner {
     /// TLS to a proxy, and in it TLS to the server.
     #[cfg(feature = "tls")]
     TlsInTls(Box<tokio_rustls::TlsStream<tokio_rustls::TlsStream<TcpStream>>>),
+    #[cfg(unix)]
+    Unix(UnixStream),
+    #[cfg(all(unix, feature = "tls"))]
+    UnixTls(Box<tokio_rustls::TlsStream<UnixStream>>),
 }
 
 impl Stream {
@@ -36,6 +43,16 @@ impl Stream {
     #[cfg(feature = "tls")]
     pub(crate) fn tls(stream: impl Into<tokio_rustls::TlsStream<TcpStream>>) -> Self {
         Self(Inner::Tls(Box::new(stream.into())))
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn unix(unix: UnixStream) -> Self {
+        Self(Inner::Unix(unix))
+    }
+
+    #[cfg(all(unix, feature = "tls"))]
+    pub(crate) fn unix_tls(stream: impl Into<tokio_rustls::TlsStream<UnixStream>>) -> Self {
+        Self(Inner::UnixTls(Box::new(stream.into())))
     }
 
     /// TLS to the server over this, a connection to the server or a tunnel to it.
@@ -51,6 +68,8 @@ impl Stream {
                 Inner::TlsInTls(Box::new(tls::connect(config, host, *proxy).await?))
             }
             Inner::TlsInTls(_) => return Err(io::Error::other("the connection is under TLS already")),
+            #[cfg(unix)]
+            Inner::Unix(_) | Inner::UnixTls(_) => return Err(io::ErrorKind::Unsupported.into()),
         }))
     }
 
@@ -72,6 +91,10 @@ impl Stream {
             Inner::PlainInTls(_) => false,
             #[cfg(feature = "tls")]
             Inner::Tls(_) | Inner::TlsInTls(_) => true,
+            #[cfg(unix)]
+            Inner::Unix(_) => false,
+            #[cfg(all(unix, feature = "tls"))]
+            Inner::UnixTls(_) => true,
         }
     }
 
@@ -79,29 +102,50 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// When the connection is gone.
+    /// When the connection is gone; [`io::ErrorKind::Unsupported`] when it is none over TCP.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp().peer_addr()
+        self.tcp().ok_or(io::ErrorKind::Unsupported)?.peer_addr()
     }
 
     /// This end's address.
     ///
     /// # Errors
     ///
-    /// When the connection is gone.
+    /// As [`peer_addr`](Self::peer_addr).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp().local_addr()
+        self.tcp().ok_or(io::ErrorKind::Unsupported)?.local_addr()
     }
 
-    /// The TCP connection.
+    /// The TCP connection, if that is what carries the stream.
     #[must_use]
-    pub fn tcp(&self) -> &TcpStream {
+    pub fn tcp(&self) -> Option<&TcpStream> {
         match &self.0 {
-            Inner::Plain(tcp) => tcp,
+            Inner::Plain(tcp) => Some(tcp),
             #[cfg(feature = "tls")]
-            Inner::Tls(tls) | Inner::PlainInTls(tls) => tls.get_ref().0,
+            Inner::Tls(tls) | Inner::PlainInTls(tls) => Some(tls.get_ref().0),
             #[cfg(feature = "tls")]
-            Inner::TlsInTls(tls) => tls.get_ref().0.get_ref().0,
+            Inner::TlsInTls(tls) => Some(tls.get_ref().0.get_ref().0),
+            #[cfg(unix)]
+            Inner::Unix(_) => None,
+            #[cfg(all(unix, feature = "tls"))]
+            Inner::UnixTls(_) => None,
+        }
+    }
+
+    /// The session of a server's stream under TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn server_session(&self) -> Option<&rustls::ServerConnection> {
+        match &self.0 {
+            Inner::Tls(tls) => match &**tls {
+                tokio_rustls::TlsStream::Server(tls) => Some(tls.get_ref().1),
+                tokio_rustls::TlsStream::Client(_) => None,
+            },
+            #[cfg(unix)]
+            Inner::UnixTls(tls) => match &**tls {
+                tokio_rustls::TlsStream::Server(tls) => Some(tls.get_ref().1),
+                tokio_rustls::TlsStream::Client(_) => None,
+            },
+            _ => None,
         }
     }
 
@@ -112,6 +156,10 @@ impl Stream {
             Inner::Tls(tls) | Inner::PlainInTls(tls) => Pin::<&mut dyn Io>::new(&mut **tls),
             #[cfg(feature = "tls")]
             Inner::TlsInTls(tls) => Pin::<&mut dyn Io>::new(&mut **tls),
+            #[cfg(unix)]
+            Inner::Unix(unix) => Pin::<&mut dyn Io>::new(unix),
+            #[cfg(all(unix, feature = "tls"))]
+            Inner::UnixTls(tls) => Pin::<&mut dyn Io>::new(&mut **tls),
         }
     }
 }
@@ -153,6 +201,10 @@ impl AsyncWrite for Stream {
             Inner::Tls(tls) | Inner::PlainInTls(tls) => tls.is_write_vectored(),
             #[cfg(feature = "tls")]
             Inner::TlsInTls(tls) => tls.is_write_vectored(),
+            #[cfg(unix)]
+            Inner::Unix(unix) => unix.is_write_vectored(),
+            #[cfg(all(unix, feature = "tls"))]
+            Inner::UnixTls(tls) => tls.is_write_vectored(),
         }
     }
 }

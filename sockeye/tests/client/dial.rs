@@ -131,8 +131,8 @@ async fn options_of_the_socket() {
     let url = format!("ws://{address}/");
     let ws = client().connect(&url).await.unwrap();
     ws.with_transport(|stream| {
-        assert!(stream.tcp().nodelay().unwrap());
-        assert!(!socket2::SockRef::from(stream.tcp()).keepalive().unwrap());
+        assert!(stream.tcp().unwrap().nodelay().unwrap());
+        assert!(!socket2::SockRef::from(stream.tcp().unwrap()).keepalive().unwrap());
         assert!(!stream.is_secure());
     });
     let probing = Client::builder()
@@ -141,7 +141,7 @@ async fn options_of_the_socket() {
         .unwrap();
     let ws = probing.connect(&url).await.unwrap();
     ws.with_transport(|stream| {
-        let socket = socket2::SockRef::from(stream.tcp());
+        let socket = socket2::SockRef::from(stream.tcp().unwrap());
         assert!(socket.keepalive().unwrap());
         #[cfg(target_os = "linux")]
         {

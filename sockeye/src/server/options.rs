@@ -1,0 +1,221 @@
+//! What a server allows, by connection: subprotocols, origins, compression, sizes and deadlines of the handshakes.
+//!
+//! Not here: how many connections there may be, which is [`Limits`](crate::Limits), and TLS.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sockeye_proto::connection::{Config, Receive};
+use sockeye_proto::handshake::server::{self, Accepted, Request};
+use sockeye_proto::handshake::{HandshakeLimits, OptionsError, OriginPolicy};
+use tokio::time::Instant;
+
+use crate::entropy;
+
+/// What a server allows and limits. One value serves all connections; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    pub(super) shared: Arc<Shared>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    pub(super) handshake: server::ServerOptions,
+    pub(super) limits: HandshakeLimits,
+    pub(super) config: Arc<Config>,
+    pub(super) close_timeout: Duration,
+    handshake_timeout: Duration,
+    choose: Option<Choose>,
+}
+
+/// Chooses among the subprotocols that a client offers.
+#[derive(Clone)]
+struct Choose(Arc<Choice>);
+
+type Choice = dyn for<'a> Fn(&Request, &[&'a str]) -> Option<&'a str> + Send + Sync;
+
+impl fmt::Debug for Choose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Choose")
+    }
+}
+
+impl ServerOptions {
+    /// A builder with the defaults: no compression, messages up to 1 MiB, pages of the same host only, 10 s for the
+    /// handshake.
+    pub fn builder() -> ServerOptionsBuilder {
+        ServerOptionsBuilder::default()
+    }
+
+    /// When a handshake that begins now has to be done.
+    pub(super) fn deadline(&self) -> Instant {
+        far_from_now(self.shared.handshake_timeout)
+    }
+
+    /// Chooses the subprotocol by function, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`OptionsError::SubprotocolNotOffered`] when the function makes one up.
+    pub(super) fn choose_subprotocol(&self, request: &Request, accepted: &mut Accepted) -> Result<(), OptionsError> {
+        let Some(Choose(choose)) = &self.shared.choose else {
+            return Ok(());
+        };
+        let offered: Vec<&str> = accepted.offered_subprotocols().collect();
+        let chosen = choose(request, &offered).map(str::to_owned);
+        accepted.set_subprotocol(chosen.as_deref())
+    }
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        let builder = ServerOptionsBuilder::default();
+        Self {
+            shared: Arc::new(builder.shared),
+        }
+    }
+}
+
+/// Sets the options of a server. The first that is not valid is told by [`build`](Self::build).
+#[derive(Debug)]
+#[must_use]
+pub struct ServerOptionsBuilder {
+    shared: Shared,
+    config: Config,
+    error: Option<OptionsError>,
+}
+
+impl Default for ServerOptionsBuilder {
+    fn default() -> Self {
+        let config = Config::new(entropy::fill);
+        Self {
+            shared: Shared {
+                handshake: server::ServerOptions::new(),
+                limits: HandshakeLimits::default(),
+                config: Arc::new(config.clone()),
+                handshake_timeout: Duration::from_secs(10),
+                close_timeout: Duration::from_secs(5),
+                choose: None,
+            },
+            config,
+            error: None,
+        }
+    }
+}
+
+impl ServerOptionsBuilder {
+    /// Adds a subprotocol that the server speaks. The client's order of preference decides among them.
+    pub fn subprotocol(self, name: &str) -> Self {
+        self.option(|handshake| handshake.add_subprotocol(name))
+    }
+
+    /// Chooses the subprotocol by a function of the request and of what the client offers, in the client's order; `None`
+    /// is a connection without one. It has the last word over [`subprotocol`](Self::subprotocol). An answer that was
+    /// not offered is a mistake of the function, and the client gets 500.
+    ///
+    /// ```
+    /// let options = sockeye::ServerOptions::builder()
+    ///     // The newest version of ours that the client speaks.
+    ///     .choose_subprotocol(|_request, offered| {
+    ///         offered.iter().copied().filter(|name| name.starts_with("chat.v")).max()
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn choose_subprotocol(
+        mut self,
+        choose: impl for<'a> Fn(&Request, &[&'a str]) -> Option<&'a str> + Send + Sync + 'static,
+    ) -> Self {
+        self.shared.choose = Some(Choose(Arc::new(choose)));
+        self
+    }
+
+    /// Adds a header to each response that accepts.
+    pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.option(|handshake| handshake.add_header(name, value))
+    }
+
+    /// Which pages may connect. Default: those from the host that they connect to; others get 403. Programs that send
+    /// no `Origin` are allowed.
+    pub fn origin(mut self, policy: OriginPolicy) -> Self {
+        self.shared.handshake.set_origin_policy(policy);
+        self
+    }
+
+    /// Accepts permessage-deflate from clients that offer it. Default: off. With
+    /// [`DeflateOptions::server`](sockeye_proto::deflate::DeflateOptions::server) an idle connection owns no codec.
+    #[cfg(feature = "deflate")]
+    pub fn deflate(mut self, options: sockeye_proto::deflate::DeflateOptions) -> Self {
+        self.shared.handshake.set_deflate(Some(options));
+        self.config.deflate = options;
+        self
+    }
+
+    /// The longest message that is received, in bytes, also after inflating. Default: 1 MiB.
+    pub fn max_message_size(mut self, bytes: u64) -> Self {
+        self.config.max_message_size = bytes;
+        self
+    }
+
+    /// The most frames of a message that is received. Default: 1,024, or a 256th of the longest message in bytes.
+    pub fn max_message_parts(mut self, frames: u32) -> Self {
+        self.config.max_message_parts = Some(frames);
+        self
+    }
+
+    /// Whole messages (the default) or chunks as they arrive.
+    pub fn receive(mut self, receive: Receive) -> Self {
+        self.config.receive = receive;
+        self
+    }
+
+    /// How large the request's head may be.
+    pub fn handshake_limits(mut self, limits: HandshakeLimits) -> Self {
+        self.shared.limits = limits;
+        self
+    }
+
+    /// The deadline over TLS and the opening handshake together, the application's decision included. Default: 10 s.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.shared.handshake_timeout = timeout;
+        self
+    }
+
+    /// How long the peer has to finish the closing handshake. Default: 5 s.
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.shared.close_timeout = timeout;
+        self
+    }
+
+    /// The options.
+    ///
+    /// # Errors
+    ///
+    /// The first that was not valid.
+    pub fn build(mut self) -> Result<ServerOptions, OptionsError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        self.shared.config = Arc::new(self.config);
+        Ok(ServerOptions {
+            shared: Arc::new(self.shared),
+        })
+    }
+
+    fn option(mut self, set: impl FnOnce(&mut server::ServerOptions) -> Result<(), OptionsError>) -> Self {
+        if let Err(error) = set(&mut self.shared.handshake) {
+            self.error.get_or_insert(error);
+        }
+        self
+    }
+}
+
+/// When so much time has passed, if any clock reaches that.
+pub(super) fn far_from_now(timeout: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(timeout).unwrap_or(now + FAR_FUTURE)
+}
+
+/// What stands for a time that no clock reaches: a timeout of [`Duration::MAX`] means none. 30 years.
+const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
