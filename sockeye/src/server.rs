@@ -46,16 +46,16 @@ where
 /// What a server allows and limits. One value serves all connections; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 #[derive(Debug, Clone)]
-struct Shared {
-    handshake: server::ServerOptions,
-    limits: HandshakeLimits,
-    config: Arc<Config>,
-    handshake_timeout: Duration,
-    close_timeout: Duration,
+pub(crate) struct Shared {
+    pub(crate) handshake: server::ServerOptions,
+    pub(crate) limits: HandshakeLimits,
+    pub(crate) config: Arc<Config>,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) close_timeout: Duration,
 }
 
 impl ServerOptions {
@@ -66,7 +66,7 @@ impl ServerOptions {
     }
 
     /// When a handshake that begins now has to be done.
-    fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         let now = Instant::now();
         now.checked_add(self.shared.handshake_timeout)
             .unwrap_or(now + FAR_FUTURE)
