@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sockeye::codec::{
     AnyCodec, CodecError, Codecs, Decode, Encode, Json, JsonError, MessagePack, MessagePackError, Typed,
 };
-use sockeye::{Client, CloseCode, Message, ServerOptions, WebSocket, accept};
+use sockeye::{Client, CloseCode, Message, ServerOptions, ServerOptionsBuilder, WebSocket, accept};
 use tokio::io::DuplexStream;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -190,7 +190,7 @@ async fn the_subprotocol_chooses_the_codec() {
     let codecs = codecs();
     let options = codecs
         .subprotocols()
-        .fold(ServerOptions::builder(), |options, name| options.subprotocol(name));
+        .fold(ServerOptions::builder(), ServerOptionsBuilder::subprotocol);
     let options = options.build().unwrap();
     for (offered, kind) in [("v1.json", "json"), ("v1.msgpack", "msgpack")] {
         let (near, far) = pair(&["unknown", offered], &options).await;

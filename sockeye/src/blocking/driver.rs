@@ -11,7 +11,7 @@ use sockeye_proto::keepalive::{Due, Keepalive, Timeout, Timing};
 use sockeye_proto::message::Message;
 
 use super::deadline::{self, Deadline, is_timeout};
-use super::outbox::{Outbox, Patience};
+use super::outbox::{Outbox, Outgoing, Patience};
 use super::transport::Transport;
 use crate::entropy;
 use crate::error::Error;
@@ -274,7 +274,7 @@ impl<S: Transport, O: Outbox> Driver<S, O> {
     }
 
     fn end_with(&mut self, failure: Option<Error>) {
-        self.outbox.with(|out| out.start_deadline());
+        self.outbox.with(Outgoing::start_deadline);
         self.failure = failure;
         self.ending = Ending::Shutdown;
     }

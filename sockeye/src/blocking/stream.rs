@@ -10,7 +10,6 @@ use rustls::pki_types::ServerName;
 #[cfg(feature = "tls")]
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 
-#[cfg(feature = "tls")]
 use super::deadline::Deadline;
 use super::transport::{Transport, TryClone};
 
@@ -43,6 +42,10 @@ impl Stream {
         let mut tcp = Timed::new(tcp).until(deadline);
         // Until the handshake is done, by rustls' promise.
         tls.complete_io(&mut tcp)?;
+        // A configuration of the caller's may offer other protocols, and the server may have taken one.
+        if tls.alpn_protocol().is_some_and(|protocol| protocol != b"http/1.1") {
+            return Err(io::Error::other("the server chose another protocol than http/1.1 (ALPN)"));
+        }
         Ok(Self(Inner::Client(Box::new(StreamOwned::new(tls, tcp)))))
     }
 
@@ -268,7 +271,7 @@ enum Limit {
     /// Each so long.
     Each(Option<Duration>),
     /// All until then: one read from TLS is many from TCP, if each of them brings a byte.
-    #[cfg(feature = "tls")]
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "one read from TCP is one"))]
     All(Deadline),
 }
 
@@ -282,7 +285,6 @@ impl Bound {
     fn apply(&mut self, tell: impl FnOnce(Option<Duration>) -> io::Result<()>) -> io::Result<()> {
         let timeout = match self.limit {
             Limit::Each(timeout) => timeout,
-            #[cfg(feature = "tls")]
             Limit::All(deadline) => deadline.remaining()?,
         };
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);

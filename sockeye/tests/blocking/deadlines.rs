@@ -243,9 +243,9 @@ fn a_write_that_makes_no_progress() {
     let (mut peer, mut ws) = Raw::connect(&ServerOptions::default());
     ws.set_write_timeout(Some(SOON));
     // More than the system takes for a peer that does not read.
-    let message = Message::from(vec![9; 32 << 20]);
+    let message = Message::from(vec![9; 16 << 20]);
     let Err(Error::Io(error)) = ws.send(message.clone()) else {
-        panic!("32 MiB went nowhere");
+        panic!("16 MiB went nowhere");
     };
     assert!(matches!(
         error.kind(),

@@ -78,9 +78,8 @@ const ANSWER: &[u8] = b"\x81\x05first\x8a\x04ping\x81\x06second\x88\x02\x10\xe1"
 
 /// Echoes to the end, and goes on after errors that are not the end.
 fn session(io: Scripted, retry: bool) -> (Result<Option<CloseCode>, Error>, Vec<u8>) {
-    let mut ws = match blocking::accept(Untimed(io), &ServerOptions::default()) {
-        Ok(ws) => ws,
-        Err(_) => return (Err(Error::ConnectionLost), Vec::new()),
+    let Ok(mut ws) = blocking::accept(Untimed(io), &ServerOptions::default()) else {
+        return (Err(Error::ConnectionLost), Vec::new());
     };
     let waits = |error: &io::Error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
     let is_over = |error: &Error| !retry || !matches!(error, Error::Io(error) if waits(error));

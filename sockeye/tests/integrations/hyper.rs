@@ -120,7 +120,7 @@ async fn m12_the_limits_of_the_request() {
         (with("A: b"), 101),
         (REQUEST.replacen("GET /", &format!("GET /{}", "a".repeat(100)), 1), 414),
         (with(&format!("A: {}", "b".repeat(200))), 431),
-        (with(&"A: b\r\n".repeat(6).trim_end().to_owned()), 431),
+        (with("A: b\r\n".repeat(6).trim_end()), 431),
         (
             with(&format!(
                 "A: {0}\r\nB: {0}\r\nC: {0}\r\nD: {0}\r\nE: {0}",
