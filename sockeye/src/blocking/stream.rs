@@ -44,7 +44,9 @@ impl Stream {
         tls.complete_io(&mut tcp)?;
         // A configuration of the caller's may offer other protocols, and the server may have taken one.
         if tls.alpn_protocol().is_some_and(|protocol| protocol != b"http/1.1") {
-            return Err(io::Error::other("the server chose another protocol than http/1.1 (ALPN)"));
+            return Err(io::Error::other(
+                "the server chose another protocol than http/1.1 (ALPN)",
+            ));
         }
         Ok(Self(Inner::Client(Box::new(StreamOwned::new(tls, tcp)))))
     }
