@@ -106,7 +106,7 @@ impl<S: TryClone> Sender<S> {
     ///
     /// [`Error::Send`] for a code that must not be sent or a reason of more than 123 bytes, and nothing happened.
     /// [`Error::Timeout`] when the end has not come within the deadline (5 s by default): the transport has been ended, both
-    /// ways. How else the connection ends is told to the other half.
+    /// ways. [`Error::ConnectionLost`] when it came without the peer's Close; the other half is told why.
     pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
         let close = |out: &mut Outgoing| out.begin_close(code, reason);
         match self.shared.send(&self.transport.writing, self.write_timeout, close) {
@@ -114,12 +114,21 @@ impl<S: TryClone> Sender<S> {
             Err(Error::Io(_)) => {}
             sent => sent?,
         }
-        if self.shared.wait_for_end() {
-            return Ok(());
+        let ended = self.shared.wait_for_end();
+        let (answered, late) = self
+            .shared
+            .look(|out| (out.connection.close_received().is_some(), out.close_by.passed()));
+        match (ended, answered, late) {
+            (true, true, _) => Ok(()),
+            (true, false, false) => Err(Error::ConnectionLost),
+            // Whichever half was the first to notice.
+            (true, false, true) => Err(Error::Timeout(Timeout::Close)),
+            (false, ..) => {
+                // What is broken needs no end.
+                let _ = self.transport.ending.abort();
+                Err(Error::Timeout(Timeout::Close))
+            }
         }
-        // What is broken needs no end.
-        let _ = self.transport.ending.abort();
-        Err(Error::Timeout(Timeout::Close))
     }
 
     /// Where the closing handshake stands.
