@@ -26,13 +26,24 @@
 //! - `tracing`: a span for each connection, and events of its beginning and end.
 //! - `metrics`: counters of connections and handshakes, through the facade of that name.
 //! - `webpki-roots`: Mozilla's roots in the program, for machines that have none.
+//! - `blocking`: the module `blocking`, the same over std's sockets, a thread a connection.
+//! - `hyper` and `axum`: the modules `hyper` and `axum`, connections out of others' servers.
+//! - `http2`: extended CONNECT (RFC 8441) in those.
+//! - `json` and `msgpack`: serde's formats for [`codec`].
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "axum")]
+pub mod axum;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod client;
+pub mod codec;
 mod driver;
 mod entropy;
 mod error;
 mod flusher;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 mod input;
 mod observe;
 mod outlet;
@@ -61,7 +72,7 @@ pub use sockeye_proto::connection::{Compress, Event, Receive};
 pub use sockeye_proto::deflate::DeflateOptions;
 pub use sockeye_proto::error::{ProtocolError, SendError};
 pub use sockeye_proto::handshake;
-pub use sockeye_proto::keepalive::Timeout;
+pub use sockeye_proto::keepalive::{Timeout, Timing};
 pub use sockeye_proto::message::{Message, MessageKind, Payload};
 pub use sockeye_proto::prepared::Prepared;
 pub use sockeye_proto::uri;

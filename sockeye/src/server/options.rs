@@ -16,16 +16,16 @@ use crate::entropy;
 /// What a server allows and limits. One value serves all connections; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    pub(super) shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Shared {
-    pub(super) handshake: server::ServerOptions,
-    pub(super) limits: HandshakeLimits,
-    pub(super) config: Arc<Config>,
-    pub(super) close_timeout: Duration,
-    handshake_timeout: Duration,
+pub(crate) struct Shared {
+    pub(crate) handshake: server::ServerOptions,
+    pub(crate) limits: HandshakeLimits,
+    pub(crate) config: Arc<Config>,
+    pub(crate) close_timeout: Duration,
+    pub(crate) handshake_timeout: Duration,
     choose: Option<Choose>,
 }
 
@@ -49,7 +49,7 @@ impl ServerOptions {
     }
 
     /// When a handshake that begins now has to be done.
-    pub(super) fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         far_from_now(self.shared.handshake_timeout)
     }
 

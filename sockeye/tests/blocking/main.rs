@@ -1,0 +1,12 @@
+//! The blocking API over real sockets: against itself, against the async one, against peers that mean harm, and over
+//! transports that hesitate or fail.
+
+mod common;
+mod deadlines;
+mod faults;
+mod halves;
+mod handshakes;
+mod hostile;
+mod peers;
+#[cfg(feature = "tls")]
+mod tls;
