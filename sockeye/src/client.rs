@@ -51,7 +51,7 @@ pub struct Client {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Shared {
     handshake: ClientOptions,
     limits: HandshakeLimits,
@@ -124,6 +124,26 @@ impl Client {
             let uri = WebSocketUri::parse(url)?;
             self.within_deadline(self.handshake(io, &uri)).await
         })
+    }
+
+    /// The same client for one connection of the [event API](crate::events): it offers these subprotocols behind its own. An
+    /// error names the first that cannot be offered.
+    pub(crate) fn offering(&self, subprotocols: &[String]) -> Result<Self, (String, OptionsError)> {
+        let mut shared = Shared::clone(&self.shared);
+        for name in subprotocols {
+            shared
+                .handshake
+                .add_subprotocol(name)
+                .map_err(|error| (name.clone(), error))?;
+        }
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Whether a server has a subprotocol to choose.
+    pub(crate) fn offers_subprotocols(&self) -> bool {
+        !self.shared.handshake.subprotocols().is_empty()
     }
 
     async fn within_deadline<W>(

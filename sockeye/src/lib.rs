@@ -14,6 +14,7 @@
 //! - A server: [`Server`], or [`accept`] over a transport of your own, or [`Upgrade`] to look at a request before it is
 //!   answered.
 //! - A connection: [`WebSocket`], whole or [split](WebSocket::split).
+//! - The browser's API, names and order of events included: [`events`].
 //!
 //! The protocol itself is in [`sockeye_proto`], without I/O; what this crate adds is the transport, deadlines, and
 //! futures that may be dropped.
@@ -28,6 +29,7 @@ mod client;
 mod driver;
 mod entropy;
 mod error;
+pub mod events;
 mod flusher;
 mod input;
 mod outlet;
