@@ -174,7 +174,8 @@ impl WebSocketStream {
     }
 
     /// `close({ closeCode, reason })`: closes as [`WebSocket::close`](super::WebSocket::close) does, but what comes before the
-    /// peer's Close can still be read. If nobody reads it for 5 s, it is discarded.
+    /// peer's Close can still be read. If nobody reads it for 5 s, it is discarded; by then the closing handshake has missed
+    /// the deadline of the defaults.
     ///
     /// # Errors
     ///

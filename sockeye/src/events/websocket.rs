@@ -352,15 +352,22 @@ impl WebSocket {
         };
         state.dispatching = true;
         drop(state);
-        let dispatching = Dispatching(self);
+        let panicking = Dispatching(self);
         callback(self, event);
-        drop(dispatching);
+        std::mem::forget(panicking);
         let mut state = self.state();
-        match which(&mut state.callbacks) {
-            none @ None => *none = Some(callback),
-            // It has set another in its place.
-            Some(_) => drop((state, callback)),
-        }
+        // In its place before the next event, unless it has set another there.
+        let replaced = match which(&mut state.callbacks) {
+            none @ None => {
+                *none = Some(callback);
+                None
+            }
+            Some(_) => Some(callback),
+        };
+        state.dispatching = false;
+        drop(state);
+        drop(replaced);
+        self.object.connection.link.wake();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -368,7 +375,7 @@ impl WebSocket {
     }
 }
 
-/// While it is there, a callback runs. Also one that panics ends.
+/// Is dropped when a callback panics, which ends it as well.
 struct Dispatching<'a>(&'a WebSocket);
 
 impl Drop for Dispatching<'_> {

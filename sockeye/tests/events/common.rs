@@ -8,11 +8,21 @@ use std::task::Poll;
 use sockeye::ServerOptions;
 use sockeye::events::{Event, WebSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// A listener, and a URL that leads to it.
 pub(crate) async fn listen() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+/// The same, whose connections hold little that was not read: a transport that takes megabytes is slow to fill.
+pub(crate) fn listen_narrow() -> (TcpListener, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 << 10).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(8).unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     (listener, url)
 }
@@ -80,6 +90,14 @@ impl Raw {
             .zip(key.iter().cycle())
             .for_each(|(byte, key)| *byte ^= key);
         Some((head[0], payload))
+    }
+}
+
+impl Raw {
+    /// Ends our side, and reads what is left: nothing.
+    pub(crate) async fn finish(mut self) {
+        self.io.shutdown().await.unwrap();
+        assert_eq!(self.frame().await, None);
     }
 }
 

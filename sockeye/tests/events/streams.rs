@@ -5,13 +5,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use sockeye::events::{Exception, Failure, Opened, WebSocketError, WebSocketStream};
-use sockeye::{CloseCode, Error, Message};
+use sockeye::{Client, CloseCode, Error, Message};
 use tokio::io::AsyncWriteExt;
 
-use crate::common::{CLOSE, Raw, TEXT, accept, answer, close_body, close_frame, frame, listen};
+use crate::common::{CLOSE, Raw, TEXT, accept, answer, close_body, close_frame, frame, listen, listen_narrow};
 
 #[tokio::test]
 async fn messages_pass_and_the_close_is_told() {
@@ -142,12 +143,12 @@ async fn a_close_before_it_is_open_gives_up() {
 
 #[tokio::test]
 async fn a_write_is_done_once_buffered_and_waits_while_too_much_is() {
-    let (listener, url) = listen().await;
+    let (listener, url) = listen_narrow();
     let wss = WebSocketStream::new(&url, ()).unwrap();
     let mut server = Raw::accept(&listener).await;
     let Opened { writable, .. } = wss.opened().await.unwrap();
     // More than a transport takes that nobody reads from; the first is always taken.
-    writable.write(vec![1; 32 << 20]).await.unwrap();
+    writable.write(vec![1; 12 << 20]).await.unwrap();
     {
         let mut second = pin!(writable.write("second"));
         for _ in 0..1000 {
@@ -156,19 +157,19 @@ async fn a_write_is_done_once_buffered_and_waits_while_too_much_is() {
             tokio::task::yield_now().await;
         }
         let reading = async {
-            assert_eq!(server.frame().await.unwrap().1.len(), 32 << 20);
+            assert_eq!(server.frame().await.unwrap().1.len(), 12 << 20);
         };
         let (written, ()) = tokio::join!(second, reading);
         written.unwrap();
     }
     assert_eq!(server.frame().await, Some((TEXT, b"second".to_vec())));
     // One that was dropped before it was done has written nothing.
-    writable.write(vec![1; 32 << 20]).await.unwrap();
+    writable.write(vec![1; 12 << 20]).await.unwrap();
     let mut dropped = Box::pin(writable.write("dropped"));
     assert!(poll_fn(|cx| Poll::Ready(dropped.as_mut().poll(cx))).await.is_pending());
     drop(dropped);
     wss.close(1000, "").unwrap();
-    assert_eq!(server.frame().await.unwrap().1.len(), 32 << 20);
+    assert_eq!(server.frame().await.unwrap().1.len(), 12 << 20);
     assert_eq!(server.frame().await, Some((CLOSE, close_body(1000, ""))));
 }
 
@@ -222,19 +223,27 @@ async fn a_cancelled_readable_closes_and_discards() {
 
 #[tokio::test]
 async fn a_closing_stream_that_nobody_reads_ends() {
-    let (listener, url) = listen().await;
-    let wss = WebSocketStream::new(&url, ()).unwrap();
-    let mut server = Raw::accept(&listener).await;
-    let Opened { readable, .. } = wss.opened().await.unwrap();
-    wss.close(1000, "").unwrap();
-    assert_eq!(server.frame().await.unwrap().0, CLOSE);
-    server
-        .send(&[frame(TEXT, &[b'x'; 1000]).repeat(300), close_frame(1000, "")].concat())
-        .await;
-    drop(server);
-    tokio::time::pause();
-    assert_eq!(wss.closed().await.unwrap().close_code, CloseCode::NORMAL);
-    assert_eq!(readable.read().await.unwrap(), None);
+    for (patience, clean) in [(5, false), (60, true)] {
+        let (listener, url) = listen().await;
+        let client = Client::builder()
+            .close_timeout(Duration::from_secs(patience))
+            .build()
+            .unwrap();
+        let wss = WebSocketStream::with_client(&client, &url, ()).unwrap();
+        let mut server = Raw::accept(&listener).await;
+        let Opened { readable, .. } = wss.opened().await.unwrap();
+        wss.close(1000, "").unwrap();
+        assert_eq!(server.frame().await.unwrap().0, CLOSE);
+        server
+            .send(&[frame(TEXT, &[b'x'; 1000]).repeat(300), close_frame(1000, "")].concat())
+            .await;
+        drop(server);
+        tokio::time::pause();
+        assert_eq!(wss.closed().await.is_ok(), clean);
+        assert_eq!(readable.read().await.is_ok(), clean);
+        assert_eq!(readable.read().await.unwrap(), None);
+        tokio::time::resume();
+    }
 }
 
 #[tokio::test]
