@@ -171,7 +171,12 @@ impl Link {
         lock(&self.arrivals).ended.clone()
     }
 
-    /// Ready for the task when there is room for another message.
+    /// Whether there is room for another message.
+    pub(super) fn has_room(&self) -> bool {
+        lock(&self.arrivals).has_room()
+    }
+
+    /// Ready for the task when there is.
     pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
         let mut arrivals = lock(&self.arrivals);
         if arrivals.has_room() {

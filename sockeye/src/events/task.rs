@@ -178,9 +178,10 @@ async fn read(link: &Link, mut receiver: Receiver<Stream>) -> Ended {
     let mut partial = Partial::default();
     let mut close = None;
     loop {
-        // Whoever closes and does not read does not keep the connection.
-        while timeout(STALLED, poll_fn(|cx| link.poll_room(cx))).await.is_err() {
-            if link.is_closing() {
+        while !link.has_room() {
+            // Whoever closes and does not read does not keep the connection.
+            let waited = timeout(STALLED, poll_fn(|cx| link.poll_room(cx))).await;
+            if waited.is_err() && link.is_closing() {
                 link.stop();
             }
         }

@@ -42,9 +42,12 @@ use crate::error::ConnectError;
 /// while let Some(event) = ws.next_event().await {
 ///     match event {
 ///         Event::Open => ws.send("swim")?,
-///         Event::Message(message) => ws.close(1000, message.data.as_text().unwrap_or_default())?,
+///         Event::Message(message) => {
+///             assert_eq!(message.data.as_text(), Some("swim"));
+///             ws.close(1000, "done")?;
+///         }
 ///         Event::Error(error) => eprintln!("{}", error.cause),
-///         Event::Close(close) => assert_eq!((close.code.as_u16(), &*close.reason), (1000, "swim")),
+///         Event::Close(close) => assert_eq!((close.code.as_u16(), close.was_clean), (1000, true)),
 ///     }
 /// }
 /// # Ok(())

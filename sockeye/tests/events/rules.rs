@@ -245,6 +245,28 @@ async fn rule_06_the_buffered_amount_is_payload() {
     assert_eq!(ws.buffered_amount(), 0);
 }
 
+#[cfg(feature = "deflate")]
+#[tokio::test]
+async fn rule_06_compression_does_not_change_what_is_counted() {
+    let (listener, url) = listen().await;
+    let options = sockeye::DeflateOptions::client();
+    let client = Client::builder().deflate(options).build().unwrap();
+    let ws = WebSocket::with_client(&client, &url, ()).unwrap();
+    let mut server = Raw::accept_with(&listener, "Sec-WebSocket-Extensions: permessage-deflate\r\n").await;
+    expect(&ws, "open").await;
+    ws.send(vec![0; 70_000]).unwrap();
+    ws.send("🐟").unwrap();
+    assert_eq!(ws.buffered_amount(), 70_004);
+    let (first, payload) = server.frame().await.unwrap();
+    assert!(
+        first == 0xc2 && payload.len() < 1000,
+        "{first:#x}, {} bytes",
+        payload.len()
+    );
+    server.frame().await.unwrap();
+    assert_eq!(ws.buffered_amount(), 0);
+}
+
 #[tokio::test]
 async fn rule_06_the_buffered_amount_falls_as_the_network_takes_bytes_and_stays_after_the_end() {
     let (listener, url) = listen_narrow();
