@@ -12,10 +12,11 @@ use sockeye_proto::utf8::Utf8Bytes;
 use crate::error::{ConnectError, Error};
 
 /// `readyState`: how far a [`WebSocket`](super::WebSocket) has come, as its events have told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(u16)]
 pub enum ReadyState {
     /// `CONNECTING`: the connection is being made.
+    #[default]
     Connecting = 0,
     /// `OPEN`: messages flow.
     Open = 1,

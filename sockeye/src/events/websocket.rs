@@ -64,6 +64,7 @@ struct Object {
 }
 
 /// What events have told, and whom they tell.
+#[derive(Default)]
 struct State {
     ready_state: ReadyState,
     binary_type: BinaryType,
@@ -136,16 +137,7 @@ impl WebSocket {
 
     fn start(client: Result<Client, ConnectError>, url: &str, protocols: Protocols) -> Result<Self, Exception> {
         let connection = Connection::start(client, url, protocols)?;
-        let state = State {
-            ready_state: ReadyState::Connecting,
-            binary_type: BinaryType::default(),
-            opened: Arc::default(),
-            failure: None,
-            close: None,
-            callbacks: Callbacks::default(),
-            dispatching: false,
-        };
-        let state = Mutex::new(state);
+        let state = Mutex::default();
         Ok(Self {
             object: Arc::new(Object { connection, state }),
         })
