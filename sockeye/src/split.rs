@@ -247,10 +247,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Sender<T> {
         self.shared.driver().unwritten()
     }
 
-    /// Accepts a message, and answers where the output ends with it; [`flush`](Self::flush) sees to it that it leaves.
-    pub(crate) fn queue(&self, message: &Message) -> Result<u64, Error> {
+    /// Encodes something into the output, and answers where that ends with it; [`flush`](Self::flush) sees to it that it leaves.
+    pub(crate) fn queue(
+        &self,
+        encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
+    ) -> Result<u64, Error> {
         let mut driver = self.shared.driver();
-        driver.queue(|connection, output| connection.send(message, output))?;
+        driver.queue(encode)?;
         Ok(driver.output_end())
     }
 

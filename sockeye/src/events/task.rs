@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use sockeye_proto::close::{CloseCode, CloseFrame};
-use sockeye_proto::connection::Event;
+use sockeye_proto::connection::{self as protocol, Compress, Event};
 use sockeye_proto::error::ProtocolError;
 use sockeye_proto::keepalive::Timeout;
-use sockeye_proto::message::{Message, MessageKind};
+use sockeye_proto::message::{Message, MessageKind, Payload};
 use sockeye_proto::utf8::Utf8Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -265,17 +265,22 @@ async fn write(link: &Link, commands: &mut UnboundedReceiver<Command>, sender: &
             None => commands.recv().await,
         };
         match command {
+            Some(Command::Send(message)) if message.len() > LARGEST_FRAME => {
+                if !write_pieces(link, sender, &message).await? {
+                    return Ok(());
+                }
+            }
             Some(Command::Send(message)) => {
                 let mut batch = 0;
                 let mut message = Some(message);
                 while let Some(payload) = message.take() {
-                    let Ok(end) = sender.queue(&payload) else {
+                    let Ok(end) = sender.queue(|connection, output| connection.send(&payload, output)) else {
                         return Ok(());
                     };
                     link.leaves(payload.len(), end);
                     batch += payload.len();
                     match commands.try_recv() {
-                        Ok(Command::Send(payload)) if batch < BATCH => message = Some(payload),
+                        Ok(Command::Send(payload)) if batch + payload.len() <= BATCH => message = Some(payload),
                         Ok(command) => next = Some(command),
                         Err(_) => {}
                     }
@@ -283,7 +288,6 @@ async fn write(link: &Link, commands: &mut UnboundedReceiver<Command>, sender: &
                 if !flush(link, sender).await? {
                     return Ok(());
                 }
-                link.left();
             }
             Some(Command::Close(closing)) => {
                 // An error is that of a connection that is ending, which the reader tells.
@@ -301,6 +305,40 @@ async fn write(link: &Link, commands: &mut UnboundedReceiver<Command>, sender: &
     }
 }
 
+/// Sends a large message in fragments, so that a pong never waits for more than one of them, and no more of it is copied.
+/// Answers whether the transport has taken it.
+async fn write_pieces(link: &Link, sender: &Sender<Stream>, message: &Message) -> Result<bool, Failure> {
+    let mut at = 0;
+    while at < message.len() {
+        let (payload, length) = piece(message, at);
+        at += length;
+        let fin = at == message.len();
+        let encode = |connection: &mut protocol::Connection, output: &mut Vec<u8>| {
+            connection.send_fragment(payload, fin, Compress::Auto, output)
+        };
+        let Ok(end) = sender.queue(encode) else {
+            return Ok(false);
+        };
+        link.leaves(length, end);
+        if !flush(link, sender).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The next piece of a message from `at`, and its length in bytes. Each piece of a text is text.
+fn piece(message: &Message, at: usize) -> (Payload<'_>, usize) {
+    let end = at.saturating_add(FRAGMENT).min(message.len());
+    match message {
+        Message::Text(text) => {
+            let piece = &text[at..text.floor_char_boundary(end)];
+            (Payload::Text(piece), piece.len())
+        }
+        Message::Binary(bytes) => (Payload::Binary(&bytes[at..end]), end - at),
+    }
+}
+
 /// Waits until the transport has taken the output, and answers whether it has. While a Close waits behind the output, the
 /// peer must go on taking it.
 async fn flush(link: &Link, sender: &Sender<Stream>) -> Result<bool, Failure> {
@@ -308,7 +346,11 @@ async fn flush(link: &Link, sender: &Sender<Stream>) -> Result<bool, Failure> {
     let mut taken = sender.taken();
     loop {
         match timeout(STALLED, flushing.as_mut()).await {
-            Ok(flushed) => return Ok(flushed.is_ok()),
+            Ok(Ok(())) => {
+                link.left();
+                return Ok(true);
+            }
+            Ok(Err(_)) => return Ok(false),
             Err(_) => {
                 let now = sender.taken();
                 if link.is_closing() && now == taken {
@@ -325,3 +367,7 @@ const STALLED: Duration = Duration::from_secs(5);
 
 /// Bytes of messages that leave in one write.
 const BATCH: usize = 16 * 1024;
+
+/// The longest message that is sent as one frame, and the fragments of a longer one, in bytes.
+const LARGEST_FRAME: usize = 1024 * 1024;
+const FRAGMENT: usize = 256 * 1024;

@@ -94,7 +94,7 @@ impl WebSocket {
     /// be sent; nothing in it is repaired. `protocols` are the subprotocols to offer: `()`, one string, or several. If any are
     /// offered, the server must choose one.
     ///
-    /// To be called in a tokio runtime with I/O and time enabled, which gets the task of the connection.
+    /// Call it in a tokio runtime with I/O and time enabled, which gets the task of the connection.
     ///
     /// # Errors
     ///
@@ -137,9 +137,12 @@ impl WebSocket {
 
     fn start(client: Result<Client, ConnectError>, url: &str, protocols: Protocols) -> Result<Self, Exception> {
         let connection = Connection::start(client, url, protocols)?;
-        let state = Mutex::default();
+        let object = Object {
+            connection,
+            state: Mutex::default(),
+        };
         Ok(Self {
-            object: Arc::new(Object { connection, state }),
+            object: Arc::new(object),
         })
     }
 }
@@ -160,7 +163,7 @@ impl WebSocket {
     }
 
     /// `bufferedAmount`: bytes of payload that were given to [`send`](Self::send) and not yet handed to the transport, framing
-    /// not counted. A compressed message counts until its last byte has been handed over. What cannot be sent any more counts
+    /// not counted. A compressed frame counts until its last byte has been handed over. What cannot be sent any more counts
     /// for ever.
     #[must_use]
     pub fn buffered_amount(&self) -> u64 {
@@ -326,12 +329,10 @@ impl WebSocket {
             Event::Open => self.dispatch(state, |callbacks| &mut callbacks.open, &()),
             Event::Message(message) => self.dispatch(state, |callbacks| &mut callbacks.message, message),
             Event::Error(error) => self.dispatch(state, |callbacks| &mut callbacks.error, error),
-            Event::Close(close) => {
-                self.dispatch(state, |callbacks| &mut callbacks.close, close);
-                // For others who wait for an event: there is none any more.
-                link.wake();
-            }
+            Event::Close(close) => self.dispatch(state, |callbacks| &mut callbacks.close, close),
         }
+        // For others who wait: it is their turn, and after `close` there is nothing to wait for.
+        link.wake();
         Poll::Ready(Some(event))
     }
 
@@ -362,7 +363,6 @@ impl WebSocket {
         state.dispatching = false;
         drop(state);
         drop(replaced);
-        self.object.connection.link.wake();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

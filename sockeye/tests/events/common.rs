@@ -94,6 +94,19 @@ impl Raw {
 }
 
 impl Raw {
+    /// The next message, whole: its first byte with FIN, its payload, and in how many frames it came.
+    pub(crate) async fn message(&mut self) -> Option<(u8, Vec<u8>, usize)> {
+        let (first, mut payload) = self.frame().await?;
+        let (mut last, mut frames) = (first, 1);
+        while last & 0x80 == 0 {
+            let (first, more) = self.frame().await?;
+            assert_eq!(first & 0x7f, 0, "a continuation");
+            payload.extend(more);
+            (last, frames) = (first, frames + 1);
+        }
+        Some((first | 0x80, payload, frames))
+    }
+
     /// Ends our side, and reads what is left: nothing.
     pub(crate) async fn finish(mut self) {
         self.io.shutdown().await.unwrap();

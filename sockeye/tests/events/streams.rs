@@ -157,7 +157,7 @@ async fn a_write_is_done_once_buffered_and_waits_while_too_much_is() {
             tokio::task::yield_now().await;
         }
         let reading = async {
-            assert_eq!(server.frame().await.unwrap().1.len(), 12 << 20);
+            assert_eq!(server.message().await.unwrap().1.len(), 12 << 20);
         };
         let (written, ()) = tokio::join!(second, reading);
         written.unwrap();
@@ -169,7 +169,7 @@ async fn a_write_is_done_once_buffered_and_waits_while_too_much_is() {
     assert!(poll_fn(|cx| Poll::Ready(dropped.as_mut().poll(cx))).await.is_pending());
     drop(dropped);
     wss.close(1000, "").unwrap();
-    assert_eq!(server.frame().await.unwrap().1.len(), 12 << 20);
+    assert_eq!(server.message().await.unwrap().1.len(), 12 << 20);
     assert_eq!(server.frame().await, Some((CLOSE, close_body(1000, ""))));
 }
 
