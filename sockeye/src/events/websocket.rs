@@ -72,7 +72,6 @@ struct State {
     failure: Option<Arc<Failure>>,
     close: Option<CloseEvent>,
     callbacks: Callbacks,
-    /// A callback runs.
     dispatching: bool,
 }
 
@@ -193,7 +192,7 @@ impl WebSocket {
         self.state().binary_type = binary_type;
     }
 
-    /// Not in the standard: why the connection failed, once `error` has been dispatched.
+    /// Not in the standard: why the connection failed, once `error` has told that it did.
     #[must_use]
     pub fn failure(&self) -> Option<Arc<Failure>> {
         self.state().failure.clone()
@@ -219,7 +218,7 @@ impl WebSocket {
         match state.ready_state {
             ReadyState::Connecting => return Err(Exception::InvalidStateError),
             ReadyState::Open => connection.send(data),
-            ReadyState::Closing | ReadyState::Closed => connection.link.sent(data.len()),
+            _ => connection.link.sent(data.len()),
         }
         Ok(())
     }
@@ -240,7 +239,7 @@ impl WebSocket {
         match state.ready_state {
             ReadyState::Connecting => self.object.connection.abort(),
             ReadyState::Open => self.object.connection.close(closing),
-            ReadyState::Closing | ReadyState::Closed => return Ok(()),
+            _ => return Ok(()),
         }
         // What waits to be dispatched will not be.
         self.object.connection.link.stop();
@@ -249,7 +248,7 @@ impl WebSocket {
     }
 }
 
-/// Callbacks. Each replaces the one before it, if that has not been called yet; one may set another, or itself.
+/// Callbacks. Each replaces the one before it; one may set another, or itself.
 impl WebSocket {
     /// `onopen`: messages may be sent.
     pub fn on_open(&self, mut callback: impl FnMut(&Self) + Send + 'static) {
