@@ -23,6 +23,7 @@
 //!
 //! - `deflate` (default): permessage-deflate.
 //! - `tls` (default): wss: by rustls, with ring as its provider and the platform's roots.
+//! - `webpki-roots`: Mozilla's roots in the program, for machines that have none.
 #![forbid(unsafe_code)]
 
 mod client;
@@ -41,6 +42,7 @@ mod split;
 pub mod transport;
 
 pub use self::client::{Client, ClientBuilder, connect};
+pub use self::client::{ProxyError, ProxyUrlError, RedirectError, Refusal, Resolve, Resolving, SocksReply};
 pub use self::error::{AcceptError, ConnectError, Error};
 pub use self::server::{Incoming, Server, ServerOptions, ServerOptionsBuilder, Upgrade, accept};
 pub use self::socket::{Sending, WebSocket};

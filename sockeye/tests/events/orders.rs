@@ -65,7 +65,10 @@ async fn a_name_that_does_not_resolve() {
     let ws = WebSocket::new("ws://nowhere.invalid/", ()).unwrap();
     let log = log(&ws);
     assert_eq!(life(&ws, &log).await, ["error 3", "close 3 1006 \"\" unclean"]);
-    assert!(matches!(*ws.failure().unwrap(), Failure::Connect(_)));
+    assert!(matches!(
+        *ws.failure().unwrap(),
+        Failure::Connect(ConnectError::Resolve(_))
+    ));
 }
 
 #[tokio::test]

@@ -123,6 +123,22 @@ async fn rule_03_any_status_but_101_fails() {
 }
 
 #[tokio::test]
+async fn rule_03_redirects_fail_also_where_the_client_follows_them() {
+    let (listener, url) = listen().await;
+    let client = Client::builder().follow_redirects(5).build().unwrap();
+    let ws = WebSocket::with_client(&client, &url, ()).unwrap();
+    let log = log(&ws);
+    let response = format!("HTTP/1.1 302 Found\r\nLocation: {url}\r\nContent-Length: 0\r\n\r\n");
+    drop(answer(&listener, &response).await);
+    assert_eq!(life(&ws, &log).await, ["error 3", "close 3 1006 \"\" unclean"]);
+    let failure = ws.failure().unwrap();
+    let Failure::Connect(ConnectError::Refused(refusal)) = &*failure else {
+        panic!("{failure:?}")
+    };
+    assert_eq!(refusal.status(), 302);
+}
+
+#[tokio::test]
 async fn rule_03_a_protocol_is_chosen_if_any_was_offered() {
     let (listener, url) = listen().await;
     let ws = WebSocket::new(&url, ["chat.v2", "chat"]).unwrap();
