@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use crate::context::Context;
 use crate::process::{self, NO_DEADLINE};
 use crate::tally::Tally;
-use crate::{autobahn, page};
+use crate::{autobahn, interop, page};
 
 /// A cargo subcommand and the version that is known to do.
 #[derive(Debug)]
@@ -178,6 +178,12 @@ pub(crate) fn setup(context: &Context) -> Result<Tally> {
         Some(_) => Tally::one(true),
         None => context.missing("npm", page::NODE_HINT),
     };
+    for (part, hint) in interop::PARTS {
+        sum += match interop::lab::install(context, part)? {
+            Some(_) => Tally::one(true),
+            None => context.missing(&format!("what the {part} peers need"), hint),
+        };
+    }
     sum += match autobahn::install(context)? {
         Some(_) => Tally::one(true),
         None => context.missing("Python 2.7", autobahn::PYTHON_HINT),
