@@ -64,15 +64,19 @@ use crate::transport::tls::{ClientTls, Peer, rustls};
 /// # }
 /// ```
 pub async fn connect(url: &str) -> Result<WebSocket<Stream>, ConnectError> {
+    default_client()?.connect(url).await
+}
+
+/// The client of all who did not ask for one of their own.
+pub(crate) fn default_client() -> Result<&'static Client, ConnectError> {
     static DEFAULT: OnceLock<Client> = OnceLock::new();
-    let client = match DEFAULT.get() {
-        Some(client) => client,
+    match DEFAULT.get() {
+        Some(client) => Ok(client),
         None => {
             let client = Client::builder().build()?;
-            DEFAULT.get_or_init(|| client)
+            Ok(DEFAULT.get_or_init(|| client))
         }
-    };
-    client.connect(url).await
+    }
 }
 
 /// Opens connections, all with the same options. Cheap to clone.

@@ -17,7 +17,7 @@ use super::event::Failure;
 use super::exception::Exception;
 use super::link::{Ended, Step};
 use super::task::Connection;
-use crate::client::Client;
+use crate::client::{Client, default_client};
 use crate::error::ConnectError;
 
 /// The browser's `WebSocketStream`: no events, but two promises and two streams.
@@ -95,7 +95,7 @@ impl WebSocketStream {
     ///
     /// See [`WebSocketStream`].
     pub fn new(url: &str, protocols: impl Into<Protocols>) -> Result<Self, Exception> {
-        Self::start(Client::builder().build(), url, protocols.into())
+        Self::start(default_client().cloned(), url, protocols.into())
     }
 
     /// The same with the options of `client`; see [`WebSocket::with_client`](super::WebSocket::with_client).

@@ -14,7 +14,7 @@ use super::event::{BinaryType, CloseEvent, Data, ErrorEvent, Event, Failure, Mes
 use super::exception::Exception;
 use super::link::{Opened, Step, lock};
 use super::task::Connection;
-use crate::client::Client;
+use crate::client::{Client, default_client};
 use crate::error::ConnectError;
 
 /// The browser's `WebSocket`. See the [module](super) for how its events are dispatched.
@@ -104,7 +104,7 @@ impl WebSocket {
     ///
     /// See [`WebSocket`].
     pub fn new(url: &str, protocols: impl Into<Protocols>) -> Result<Self, Exception> {
-        Self::start(Client::builder().build(), url, protocols.into())
+        Self::start(default_client().cloned(), url, protocols.into())
     }
 
     /// The same with the TLS, headers, credentials, proxy and limits of `client`. Subprotocols of its own are offered before
