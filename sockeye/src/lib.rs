@@ -15,6 +15,7 @@
 //!   answered.
 //! - A client that comes back: [`reconnect`].
 //! - A connection: [`WebSocket`], whole or [split](WebSocket::split).
+//! - The browser's API, names and order of events included: [`events`].
 //!
 //! The protocol itself is in [`sockeye_proto`], without I/O; what this crate adds is the transport, deadlines, and
 //! futures that may be dropped.
@@ -41,6 +42,7 @@ pub mod codec;
 mod driver;
 mod entropy;
 mod error;
+pub mod events;
 mod flusher;
 #[cfg(feature = "hyper")]
 pub mod hyper;

@@ -120,6 +120,11 @@ impl<T> Inner<T> {
         self.taken + self.unwritten() as u64
     }
 
+    /// Bytes of output that the transport has taken since the beginning.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
+    }
+
     /// Whether the output has left up to there.
     pub(crate) fn has_left(&self, end: u64) -> bool {
         self.flushed >= end

@@ -247,6 +247,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Sender<T> {
         self.shared.driver().unwritten()
     }
 
+    /// Encodes something into the output, and answers where that ends with it; [`flush`](Self::flush) sees to it that it leaves.
+    pub(crate) fn queue(
+        &self,
+        encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
+    ) -> Result<u64, Error> {
+        let mut driver = self.shared.driver();
+        driver.queue(encode)?;
+        Ok(driver.output_end())
+    }
+
+    /// How much of the output the transport has taken, in bytes since the beginning.
+    pub(crate) fn taken(&self) -> u64 {
+        self.shared.driver().outlet().taken()
+    }
+
     async fn send_by(
         &self,
         encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,

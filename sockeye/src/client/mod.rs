@@ -22,7 +22,7 @@ use bytes::{Buf, BytesMut};
 use sockeye_proto::connection::{Config, Connection, Role};
 use sockeye_proto::handshake::client::{ClientOptions, ClientRequest, Response};
 use sockeye_proto::handshake::http1::{Parsed, ResponseReader};
-use sockeye_proto::handshake::{HandshakeError, HandshakeLimits};
+use sockeye_proto::handshake::{HandshakeError, HandshakeLimits, OptionsError};
 use sockeye_proto::uri::WebSocketUri;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
@@ -64,15 +64,19 @@ use crate::transport::tls::{ClientTls, Peer, rustls};
 /// # }
 /// ```
 pub async fn connect(url: &str) -> Result<WebSocket<Stream>, ConnectError> {
+    default_client()?.connect(url).await
+}
+
+/// The client of all who did not ask for one of their own.
+pub(crate) fn default_client() -> Result<&'static Client, ConnectError> {
     static DEFAULT: OnceLock<Client> = OnceLock::new();
-    let client = match DEFAULT.get() {
-        Some(client) => client,
+    match DEFAULT.get() {
+        Some(client) => Ok(client),
         None => {
             let client = Client::builder().build()?;
-            DEFAULT.get_or_init(|| client)
+            Ok(DEFAULT.get_or_init(|| client))
         }
-    };
-    client.connect(url).await
+    }
 }
 
 /// Opens connections, all with the same options. Cheap to clone.
@@ -175,6 +179,27 @@ impl Client {
         Self {
             shared: Arc::new(shared),
         }
+    }
+
+    /// The same client for one connection of the [event API](crate::events): it offers these subprotocols behind its own, and
+    /// follows no redirects. An error names the first that cannot be offered.
+    pub(crate) fn offering(&self, subprotocols: &[String]) -> Result<Self, (String, OptionsError)> {
+        let mut shared = Shared::clone(&self.shared);
+        shared.redirects = 0;
+        for name in subprotocols {
+            shared
+                .handshake
+                .add_subprotocol(name)
+                .map_err(|error| (name.clone(), error))?;
+        }
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Whether a server has a subprotocol to choose.
+    pub(crate) fn offers_subprotocols(&self) -> bool {
+        !self.shared.handshake.subprotocols().is_empty()
     }
 }
 

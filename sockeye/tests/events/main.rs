@@ -1,0 +1,10 @@
+//! The browser's API over loopback: a test for each rule of the standard, and the order of events in each kind of life.
+//! Servers are Sockeye's own or scripts of bytes.
+
+mod common;
+mod example;
+mod loops;
+mod orders;
+mod rules;
+mod rules_close;
+mod streams;
