@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::driver::Driver;
 use crate::entropy;
 use crate::error::ConnectError;
+use crate::options::{SocketOptions, socket_options};
 use crate::socket::{Handshake, WebSocket};
 use crate::transport::Stream;
 #[cfg(feature = "tls")]
@@ -57,7 +58,7 @@ struct Shared {
     limits: HandshakeLimits,
     config: Arc<Config>,
     handshake_timeout: Duration,
-    close_timeout: Duration,
+    socket: SocketOptions,
     #[cfg(feature = "tls")]
     tls: Arc<rustls::ClientConfig>,
 }
@@ -173,7 +174,7 @@ impl Client {
             subprotocol: established.subprotocol().map(Into::into),
             headers: established.headers().clone(),
         };
-        let driver = Driver::new(io, connection, input, shared.close_timeout);
+        let driver = Driver::new(io, connection, input, &shared.socket);
         Ok(WebSocket::new(driver, handshake))
     }
 }
@@ -205,7 +206,7 @@ pub struct ClientBuilder {
     limits: HandshakeLimits,
     config: Config,
     handshake_timeout: Duration,
-    close_timeout: Duration,
+    socket: SocketOptions,
     error: Option<ConnectError>,
     #[cfg(feature = "tls")]
     trust: tls::Trust,
@@ -220,7 +221,7 @@ impl Default for ClientBuilder {
             limits: HandshakeLimits::default(),
             config: Config::new(entropy::fill),
             handshake_timeout: Duration::from_secs(10),
-            close_timeout: Duration::from_secs(5),
+            socket: SocketOptions::client(),
             error: None,
             #[cfg(feature = "tls")]
             trust: tls::Trust::default(),
@@ -300,12 +301,6 @@ impl ClientBuilder {
         self
     }
 
-    /// How long the peer has to finish the closing handshake. Default: 5 s.
-    pub fn close_timeout(mut self, timeout: Duration) -> Self {
-        self.close_timeout = timeout;
-        self
-    }
-
     /// Trusts the certificates in `pem` beside the platform's roots.
     #[cfg(feature = "tls")]
     pub fn trust_pem(mut self, pem: &[u8]) -> Self {
@@ -352,7 +347,7 @@ impl ClientBuilder {
                 limits: self.limits,
                 config: Arc::new(self.config),
                 handshake_timeout: self.handshake_timeout,
-                close_timeout: self.close_timeout,
+                socket: self.socket,
                 #[cfg(feature = "tls")]
                 tls,
             }),
@@ -370,3 +365,5 @@ impl ClientBuilder {
         self.error.get_or_insert(error);
     }
 }
+
+socket_options!(ClientBuilder, socket);

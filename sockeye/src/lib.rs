@@ -24,25 +24,36 @@
 //! - `tls` (default): wss: by rustls, with ring as its provider and the platform's roots.
 #![forbid(unsafe_code)]
 
+mod byte_stream;
 mod client;
 mod driver;
 mod entropy;
 mod error;
 mod flusher;
+mod handle;
 mod input;
+mod options;
 mod outlet;
 mod output;
 mod pool;
+mod reader;
+mod sending;
 mod server;
 mod socket;
 mod split;
 pub mod transport;
+mod writer;
 
+pub use self::byte_stream::ByteStream;
 pub use self::client::{Client, ClientBuilder, connect};
+pub use self::driver::{ClosedBy, Delivery, RoundTrip};
 pub use self::error::{AcceptError, ConnectError, Error};
+pub use self::reader::MessageReader;
+pub use self::sending::Sending;
 pub use self::server::{Incoming, Server, ServerOptions, ServerOptionsBuilder, Upgrade, accept};
-pub use self::socket::{Sending, WebSocket};
-pub use self::split::{Receiver, Sender};
+pub use self::socket::WebSocket;
+pub use self::split::{Receiver, ReuniteError, Sender};
+pub use self::writer::MessageWriter;
 pub use sockeye_proto::close::{CloseCode, CloseFrame, CloseState};
 pub use sockeye_proto::connection::{Compress, Event, Receive};
 #[cfg(feature = "deflate")]

@@ -125,6 +125,11 @@ impl<T> Inner<T> {
         self.flushed >= end
     }
 
+    /// Whether the transport had no room when it was last asked.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
     /// An error that the transport had; it is final.
     pub(crate) fn broken(&self) -> Option<io::Error> {
         self.broken.map(io::Error::from)

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::driver::Driver;
 use crate::entropy;
 use crate::error::AcceptError;
+use crate::options::{SocketOptions, socket_options};
 use crate::socket::{Handshake, WebSocket};
 use crate::transport::Stream;
 #[cfg(feature = "tls")]
@@ -55,7 +56,7 @@ struct Shared {
     limits: HandshakeLimits,
     config: Arc<Config>,
     handshake_timeout: Duration,
-    close_timeout: Duration,
+    socket: SocketOptions,
 }
 
 impl ServerOptions {
@@ -100,7 +101,7 @@ impl Default for ServerOptionsBuilder {
                 limits: HandshakeLimits::default(),
                 config: Arc::new(config.clone()),
                 handshake_timeout: Duration::from_secs(10),
-                close_timeout: Duration::from_secs(5),
+                socket: SocketOptions::server(),
             },
             config,
             error: None,
@@ -165,12 +166,6 @@ impl ServerOptionsBuilder {
         self
     }
 
-    /// How long the peer has to finish the closing handshake. Default: 5 s.
-    pub fn close_timeout(mut self, timeout: Duration) -> Self {
-        self.shared.close_timeout = timeout;
-        self
-    }
-
     /// The options.
     ///
     /// # Errors
@@ -193,6 +188,8 @@ impl ServerOptionsBuilder {
         self
     }
 }
+
+socket_options!(ServerOptionsBuilder, shared.socket);
 
 /// A request that has been read and not answered: time to look at it, and to accept, reject, or answer it with a page.
 ///
@@ -341,7 +338,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
                 subprotocol: accepted.subprotocol().map(Into::into),
                 headers: self.request.headers().clone(),
             };
-            let driver = Driver::new(self.io, connection, self.input, options.shared.close_timeout);
+            let driver = Driver::new(self.io, connection, self.input, &options.shared.socket);
             Ok(WebSocket::new(driver, handshake))
         })
     }
