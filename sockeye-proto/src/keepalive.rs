@@ -394,7 +394,11 @@ mod tests {
         keepalive.heard();
         assert_eq!(keepalive.pong(&[9; 8], s(132)), Some(s(1)));
         assert_eq!(keepalive.poll(s(142), entropy), Due::Wait(Some(s(152))));
-        assert_eq!(keepalive.poll(s(152), entropy), Due::Ping([9; 8]), "the pong's time is known");
+        assert_eq!(
+            keepalive.poll(s(152), entropy),
+            Due::Ping([9; 8]),
+            "the pong's time is known"
+        );
     }
 
     #[test]

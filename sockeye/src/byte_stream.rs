@@ -12,7 +12,7 @@ use sockeye_proto::connection::Compress;
 use sockeye_proto::message::MessageKind;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::driver::Piece;
+use crate::driver::{Driver, Piece};
 use crate::error::Error;
 use crate::reader::copy;
 use crate::socket::WebSocket;
@@ -112,7 +112,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ByteStream<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = self.shared.poll_write(cx, |driver, cx| driver.poll_flush(cx));
+        let flushed = self.shared.poll_write(cx, Driver::poll_flush_all);
         flushed.map_err(io::Error::from)
     }
 
@@ -120,10 +120,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ByteStream<T> {
         self.shared.driver().begin_close(CloseCode::NORMAL, "")?;
         // Whoever reads has a deadline to wait for now.
         self.shared.wake_receiver();
-        let flushed = self.shared.poll_write(cx, |driver, cx| {
-            let end = driver.output_end();
-            driver.poll_send(cx, end)
-        });
+        let flushed = self.shared.poll_write(cx, Driver::poll_flush_all);
         flushed.map_err(io::Error::from)
     }
 }

@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use futures_sink::Sink;
 use sockeye_proto::close::CloseCode;
 use sockeye_proto::connection::{Compress, Connection};
@@ -109,10 +108,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
     ///
     /// As [`send`](Self::send).
     pub fn ping(&mut self, payload: &[u8]) -> Sending<'_, T> {
-        if self.driver.must_wait() {
-            return self.defer(Deferred::Ping(Bytes::copy_from_slice(payload)));
-        }
-        self.send_by(|connection, output| connection.ping(payload, output))
+        let queued = self
+            .driver
+            .send_control(|connection, output| connection.ping(payload, output));
+        Sending::new(&mut self.driver, queued)
     }
 
     /// Sends a pong that nobody asked for, at most 125 bytes: a heartbeat without an answer (RFC 6455 §5.5.3).
@@ -125,10 +124,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
     ///
     /// As [`send`](Self::send).
     pub fn pong(&mut self, payload: &[u8]) -> Sending<'_, T> {
-        if self.driver.must_wait() {
-            return self.defer(Deferred::Pong(Bytes::copy_from_slice(payload)));
-        }
-        self.send_by(|connection, output| connection.pong(payload, output))
+        let queued = self
+            .driver
+            .send_control(|connection, output| connection.pong(payload, output));
+        Sending::new(&mut self.driver, queued)
     }
 
     /// Sends a message if there is room in the [send queue](crate::ServerOptionsBuilder::send_queue), and waits for
@@ -204,12 +203,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
     /// # }
     /// ```
     pub async fn measure_latency(&mut self) -> Result<RoundTrip, Error> {
-        poll_fn(|cx| self.driver.poll_room(cx)).await?;
-        let (nonce, round_trip) = self.driver.measure();
-        let _ = self
-            .driver
-            .send_and_leave(|connection, output| connection.ping(&nonce, output))?;
-        Ok(round_trip)
+        if !self.driver.has_room_for_control() {
+            poll_fn(|cx| self.driver.poll_room(cx)).await?;
+        }
+        self.driver.send_measuring()
     }
 
     fn defer(&mut self, deferred: Deferred) -> Sending<'_, T> {
@@ -291,8 +288,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<T> {
         if driver.unwritten() < SINK_BATCH {
             return Poll::Ready(Ok(()));
         }
-        let end = driver.output_end();
-        driver.poll_send(cx, end)
+        driver.poll_flush_all(cx)
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
@@ -302,8 +298,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<T> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let driver = &mut self.get_mut().driver;
-        let end = driver.output_end();
-        driver.poll_send(cx, end)
+        driver.poll_flush_all(cx)
     }
 
     /// Sends a Close with code 1000 and finishes the closing handshake, discarding messages that still arrive.

@@ -10,6 +10,7 @@ use sockeye_proto::connection::Compress;
 use sockeye_proto::message::{MessageKind, Payload};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::driver::Driver;
 use crate::error::Error;
 use crate::handle::Handle;
 
@@ -89,7 +90,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> MessageWriter<'_, T> {
             self.finished = true;
             self.handle.end_streaming();
         }
-        self.handle.poll_write(cx, |driver, cx| driver.poll_flush(cx))
+        self.handle.poll_write(cx, Driver::poll_flush_all)
     }
 
     /// Sends what is gathered as a fragment, when there is room for it.
@@ -132,7 +133,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for MessageWriter<'_, T> {
         if !self.finished && !self.buffer.is_empty() {
             ready!(self.poll_fragment(cx, false))?;
         }
-        let flushed = self.handle.poll_write(cx, |driver, cx| driver.poll_flush(cx));
+        let flushed = self.handle.poll_write(cx, Driver::poll_flush_all);
         flushed.map_err(io::Error::from)
     }
 

@@ -6,7 +6,6 @@
 
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use sockeye_proto::close::CloseState;
 use sockeye_proto::connection::{Compress, Connection};
 use sockeye_proto::error::SendError;
@@ -14,7 +13,7 @@ use sockeye_proto::message::{Message, Payload};
 use sockeye_proto::prepared::Prepared;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Driver, Ending, Queued};
+use super::{Driver, Ending, Queued, RoundTrip};
 use crate::error::Error;
 
 /// What became of a message that was offered and not waited for.
@@ -37,8 +36,6 @@ pub(crate) enum Deferred {
     Rest(Message, Compress, usize),
     Fragment(Message, bool),
     Prepared(Prepared),
-    Ping(Bytes),
-    Pong(Bytes),
 }
 
 impl<T> Driver<T> {
@@ -46,6 +43,23 @@ impl<T> Driver<T> {
     pub(crate) fn has_room(&self) -> bool {
         let queued = self.outlet.lock().unwritten();
         queued == 0 || (queued as u64) < u64::from(self.send_queue)
+    }
+
+    /// Whether a ping or pong is accepted: also without room, but for a few.
+    pub(crate) fn has_room_for_control(&self) -> bool {
+        self.replies.len() < CONTROL_QUEUE || self.has_room()
+    }
+
+    /// Queues a ping or a pong: without room before the data that waits for it, with the answers to the peer's pings.
+    pub(crate) fn queue_control(
+        &mut self,
+        encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
+    ) -> Result<(), Error> {
+        if self.has_room() {
+            return self.queue(encode);
+        }
+        self.check_open()?;
+        Ok(encode(&mut self.connection, &mut self.replies)?)
     }
 
     /// Whether what is sent now has to wait for room. Cheap while the transport takes what it is given.
@@ -66,7 +80,10 @@ impl<T> Driver<T> {
         if self.ending != Ending::Not || self.connection.state() != CloseState::Open {
             return Err(SendError::Closed.into());
         }
-        self.outlet.lock().broken().map_or(Ok(()), |error| Err(Error::Io(error)))
+        self.outlet
+            .lock()
+            .broken()
+            .map_or(Ok(()), |error| Err(Error::Io(error)))
     }
 }
 
@@ -117,14 +134,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
                     self.send(|connection, output| connection.send_with(&message, compress, output))
                 }
                 Some(Deferred::Rest(message, compress, at)) => self.send_piece(message, compress, at),
-                Some(Deferred::Fragment(message, fin)) => self.send(|connection, output| {
-                    connection.send_fragment(&message, fin, Compress::Auto, output)
-                }),
+                Some(Deferred::Fragment(message, fin)) => {
+                    self.send(|connection, output| connection.send_fragment(&message, fin, Compress::Auto, output))
+                }
                 Some(Deferred::Prepared(prepared)) => {
                     self.send(|connection, output| connection.send_prepared(&prepared, output))
                 }
-                Some(Deferred::Ping(payload)) => self.send(|connection, output| connection.ping(&payload, output)),
-                Some(Deferred::Pong(payload)) => self.send(|connection, output| connection.pong(&payload, output)),
             };
             if queued == Queued::REFUSED || self.rare().deferred.is_none() {
                 return Poll::Ready(queued);
@@ -169,19 +184,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
         if self.streaming || self.must_wait() {
             return Ok(Delivery::Dropped);
         }
-        self.deliver(|driver| driver.send_now(message))
-    }
-
-    /// Sends something that nobody waits for.
-    pub(crate) fn send_and_leave(
-        &mut self,
-        encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
-    ) -> Result<Delivery, Error> {
-        self.deliver(|driver| driver.send(encode))
-    }
-
-    fn deliver(&mut self, send: impl FnOnce(&mut Self) -> Queued) -> Result<Delivery, Error> {
-        match send(self) {
+        match self.send_now(message) {
             Queued::LEFT => Ok(Delivery::Sent),
             Queued::REFUSED => self.refused().map(|()| Delivery::Dropped),
             _ => {
@@ -189,6 +192,28 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
                 Ok(Delivery::Queued)
             }
         }
+    }
+
+    /// Sends a ping or a pong, and answers as [`send`](Self::send).
+    pub(crate) fn send_control(
+        &mut self,
+        encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
+    ) -> Queued {
+        if !self.must_wait() {
+            return self.send(encode);
+        }
+        match self.queue_control(encode) {
+            Ok(()) => Queued::LEFT,
+            Err(error) => self.refuse(error),
+        }
+    }
+
+    /// Sends a ping whose answer is awaited, and does not wait for it to leave.
+    pub(crate) fn send_measuring(&mut self) -> Result<RoundTrip, Error> {
+        let (nonce, round_trip) = self.measure();
+        self.queue_control(|connection, output| connection.ping(&nonce, output))?;
+        self.leave();
+        Ok(round_trip)
     }
 }
 
@@ -214,6 +239,9 @@ pub(crate) fn rest(payload: Payload<'_>, at: usize) -> Payload<'_> {
         Payload::Binary(bytes) => Payload::Binary(&bytes[at..]),
     }
 }
+
+/// How much of pings and pongs is accepted without room, in bytes.
+const CONTROL_QUEUE: usize = 1024;
 
 /// The longest message that is sent as one frame, in bytes.
 pub(crate) const LARGEST_FRAME: usize = 1024 * 1024;

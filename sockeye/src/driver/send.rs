@@ -89,7 +89,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
     }
 
-    /// The same for one who has sent something that ends at `end` of the output. It waits for no more than that, such as the
+    /// Writes what is there by now; see [`poll_send`](Self::poll_send).
+    pub(crate) fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let end = self.output_end();
+        self.poll_send(cx, end)
+    }
+
+    /// The same as [`poll_flush`](Self::poll_flush) for one who has sent something that ends at `end` of the output. It waits for no more than that, such as the
     /// pongs behind it, for which the peer may want to be read first; and no longer than the connection lasts.
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, end: u64) -> Poll<Result<(), Error>> {
         if self.ending == Ending::Over && !self.outlet.lock().has_left(end) {

@@ -61,7 +61,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Receiver<T> {
         cx: &mut Context<'_>,
         take: impl FnMut(Event<Bytes>) -> Option<R>,
     ) -> Poll<Result<Option<R>, Error>> {
-        self.shared.poll_read(cx, |driver, wakers| driver.poll_next(wakers, take))
+        self.shared
+            .poll_read(cx, |driver, wakers| driver.poll_next(wakers, take))
     }
 
     /// The next message as a reader of its bytes; see [`WebSocket::read_message`](crate::WebSocket::read_message).

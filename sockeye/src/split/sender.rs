@@ -193,12 +193,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Sender<T> {
     ///
     /// Safe: the ping may or may not have been sent.
     pub async fn measure_latency(&self) -> Result<RoundTrip, Error> {
-        self.when_room_even_if_streaming(|driver| {
-            let (nonce, round_trip) = driver.measure();
-            let _ = driver.send_and_leave(|connection, output| connection.ping(&nonce, output))?;
-            Ok(round_trip)
-        })
-        .await
+        self.when_room_for_control(Driver::send_measuring).await
     }
 
     /// Writes what was queued by calls whose futures were dropped.
@@ -250,42 +245,44 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Sender<T> {
         &self,
         encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
     ) -> Result<(), Error> {
-        self.when_room_even_if_streaming(|driver| driver.queue(encode)).await?;
+        self.when_room_for_control(|driver| driver.queue_control(encode))
+            .await?;
         self.flush().await
     }
 
     /// Does something when there is room, and no other task sends a message in pieces.
     async fn when_room<R>(&self, work: impl FnOnce(&mut Driver<T>) -> Result<R, Error>) -> Result<R, Error> {
-        let mut work = Some(work);
-        poll_fn(|cx| self.poll_when_room(cx, false, &mut work)).await
+        self.when(|driver| !driver.streaming && driver.has_room(), work).await
     }
 
-    async fn when_room_even_if_streaming<R>(
+    /// Does something when there is room for a ping or a pong, which may go between the pieces of a message.
+    async fn when_room_for_control<R>(
         &self,
         work: impl FnOnce(&mut Driver<T>) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let mut work = Some(work);
-        poll_fn(|cx| self.poll_when_room(cx, true, &mut work)).await
+        self.when(Driver::has_room_for_control, work).await
     }
 
-    fn poll_when_room<R>(
+    async fn when<R>(
         &self,
-        cx: &mut Context<'_>,
-        even_if_streaming: bool,
-        work: &mut Option<impl FnOnce(&mut Driver<T>) -> Result<R, Error>>,
-    ) -> Poll<Result<R, Error>> {
+        may: impl Fn(&Driver<T>) -> bool,
+        work: impl FnOnce(&mut Driver<T>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let mut work = Some(work);
         let mut at_once = |driver: &mut Driver<T>| {
-            let free = even_if_streaming || !driver.streaming;
-            let work = if free && driver.has_room() { work.take() } else { None };
+            let work = if may(driver) { work.take() } else { None };
             work.map(|work| work(driver))
         };
-        if let Some(done) = at_once(&mut self.shared.driver()) {
-            return Poll::Ready(done);
-        }
-        self.shared.poll_write(cx, |driver, cx| {
-            ready!(driver.poll_room(cx))?;
-            at_once(driver).map_or(Poll::Pending, Poll::Ready)
+        poll_fn(|cx| {
+            if let Some(done) = at_once(&mut self.shared.driver()) {
+                return Poll::Ready(done);
+            }
+            self.shared.poll_write(cx, |driver, cx| {
+                ready!(driver.poll_room(cx))?;
+                at_once(driver).map_or(Poll::Pending, Poll::Ready)
+            })
         })
+        .await
     }
 }
 

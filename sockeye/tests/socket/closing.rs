@@ -13,12 +13,26 @@ async fn both_ends_tell_codes_reasons_and_who_closed() {
     let (closed, received) = tokio::join!(closing, far.recv());
     closed.unwrap();
     assert_eq!(received.unwrap(), None);
-    assert_eq!((near.closed_by(), far.closed_by()), (Some(ClosedBy::Us), Some(ClosedBy::Peer)));
-    for code in [near.close_sent(), near.close_received(), far.close_sent(), far.close_received()] {
+    assert_eq!(
+        (near.closed_by(), far.closed_by()),
+        (Some(ClosedBy::Us), Some(ClosedBy::Peer))
+    );
+    for code in [
+        near.close_sent(),
+        near.close_received(),
+        far.close_sent(),
+        far.close_received(),
+    ] {
         assert_eq!(code, Some(CloseCode::new(4001)));
     }
-    assert_eq!((near.close_reason_sent(), near.close_reason_received()), ("done here", ""));
-    assert_eq!((far.close_reason_sent(), far.close_reason_received()), ("", "done here"));
+    assert_eq!(
+        (near.close_reason_sent(), near.close_reason_received()),
+        ("done here", "")
+    );
+    assert_eq!(
+        (far.close_reason_sent(), far.close_reason_received()),
+        ("", "done here")
+    );
     assert_eq!((near.state(), far.state()), (CloseState::Closed, CloseState::Closed));
 }
 

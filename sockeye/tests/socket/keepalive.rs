@@ -46,7 +46,11 @@ async fn pings_go_out_while_nothing_comes_and_an_unanswered_one_ends_the_connect
 #[tokio::test(start_paused = true)]
 async fn a_client_pings_too() {
     let (near, far) = tokio::io::duplex(1024);
-    let client = Client::builder().ping_interval(7 * S).ping_timeout(3 * S).build().unwrap();
+    let client = Client::builder()
+        .ping_interval(7 * S)
+        .ping_timeout(3 * S)
+        .build()
+        .unwrap();
     let (ws, mut peer) = tokio::join!(client.connect_over(near, "ws://localhost/"), Raw::server(far, b""));
     let mut ws = ws.unwrap();
     let start = Instant::now();
@@ -153,7 +157,9 @@ async fn r3_a_slow_reader_is_not_taken_for_a_dead_one() {
     let mut read = vec![0; 1024];
     for _ in 0..19 {
         sleep(15 * S).await;
-        tokio::io::AsyncReadExt::read_exact(&mut peer.io, &mut read).await.unwrap();
+        tokio::io::AsyncReadExt::read_exact(&mut peer.io, &mut read)
+            .await
+            .unwrap();
     }
     sending.await.unwrap().unwrap();
 }
@@ -169,10 +175,7 @@ async fn halves_ping_while_the_receiver_waits() {
     peer.send(&masked(PONG, &nonce)).await;
     ping(&mut peer).await;
     assert_eq!(sender.latency(), Some(Duration::from_millis(80)));
-    assert!(matches!(
-        receiving.await.unwrap(),
-        Err(Error::Timeout(Timeout::Pong))
-    ));
+    assert!(matches!(receiving.await.unwrap(), Err(Error::Timeout(Timeout::Pong))));
     assert_eq!(start.elapsed().as_secs(), 60);
 }
 
@@ -186,7 +189,10 @@ async fn a_connection_without_messages_is_closed_by_the_idle_timeout() {
         let nonce = ping(&mut peer).await;
         peer.send(&masked(PONG, &nonce)).await;
     }
-    assert_eq!(peer.frame().await.unwrap(), (CLOSE, b"\x03\xe9idle for too long".to_vec()));
+    assert_eq!(
+        peer.frame().await.unwrap(),
+        (CLOSE, b"\x03\xe9idle for too long".to_vec())
+    );
     assert_eq!(start.elapsed().as_secs(), 50);
     peer.send(&masked(CLOSE, &1001_u16.to_be_bytes())).await;
     let (received, ws) = receiving.await.unwrap();
@@ -219,7 +225,10 @@ async fn a_connection_ends_with_its_lifetime_whatever_is_sent() {
     assert_eq!(peer.close_code().await, Some(1001));
     assert_eq!(start.elapsed().as_secs(), 100);
     let received = receiving.await.unwrap();
-    assert!(matches!(received, Err(Error::Timeout(Timeout::Lifetime))), "{received:?}");
+    assert!(
+        matches!(received, Err(Error::Timeout(Timeout::Lifetime))),
+        "{received:?}"
+    );
     assert_eq!(start.elapsed().as_secs(), 105);
 }
 

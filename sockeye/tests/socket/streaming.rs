@@ -26,7 +26,10 @@ async fn a_reader_gives_out_what_has_arrived() {
     peer.send(&frame[..frame.len() - 1]).await;
     let mut message = ws.read_message().await.unwrap().unwrap();
     assert_eq!(message.kind(), MessageKind::Text);
-    assert_eq!(message.chunk().await.unwrap().unwrap(), "aaaaaaaaaa\u{e9}".as_bytes()[..11]);
+    assert_eq!(
+        message.chunk().await.unwrap().unwrap(),
+        "aaaaaaaaaa\u{e9}".as_bytes()[..11]
+    );
     assert!(at_most(3, message.chunk()).await.is_none());
     peer.send(&frame[frame.len() - 1..]).await;
     assert_eq!(message.chunk().await.unwrap().unwrap(), [0xa9][..]);
@@ -106,17 +109,20 @@ async fn a_close_within_a_message_is_an_error() {
     assert!(matches!(error, Some(Error::MessageIncomplete)), "{error:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn text_in_pieces_is_checked_as_it_arrives() {
     let (mut ws, mut peer) = served().await;
     peer.send(&masked(0x01, b"good\xff")).await;
     let error = ws.read_message().await.unwrap_err();
-    assert!(matches!(error, Error::Protocol(ProtocolError::InvalidUtf8)), "{error:?}");
+    assert!(
+        matches!(error, Error::Protocol(ProtocolError::InvalidUtf8)),
+        "{error:?}"
+    );
     assert_eq!(peer.close_code().await, Some(1007));
 }
 
 /// M12: pieces have a limit of their own, which whole messages have not.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn m12_the_limits_of_pieces_and_whole_messages() {
     let server = || {
         ServerOptions::builder()
@@ -143,7 +149,11 @@ async fn m12_the_limits_of_pieces_and_whole_messages() {
             } else {
                 ws.recv().await.map(|_| ()).map_err(Into::into)
             };
-            assert_eq!(received.is_ok(), if read { in_pieces } else { whole }, "{length} {read}");
+            assert_eq!(
+                received.is_ok(),
+                if read { in_pieces } else { whole },
+                "{length} {read}"
+            );
             if received.is_err() {
                 assert_eq!(peer.close_code().await, Some(1009));
             }
@@ -179,7 +189,10 @@ async fn a_writer_of_text_refuses_what_is_not() {
     let (mut near, _far) = pair(1024).await;
     let mut message = near.write_message(MessageKind::Text);
     message.write_all(b"\xc3\xc3").await.unwrap();
-    assert_eq!(message.flush().await.unwrap_err().kind(), std::io::ErrorKind::InvalidData);
+    assert_eq!(
+        message.flush().await.unwrap_err().kind(),
+        std::io::ErrorKind::InvalidData
+    );
     drop(message);
     // Nothing of it was sent.
     near.send("fine").await.unwrap();
@@ -196,7 +209,10 @@ async fn a_message_without_an_end_is_followed_by_a_close_only() {
     message.flush().await.unwrap();
     drop(message);
     let sent = near.send("next").await;
-    assert!(matches!(sent, Err(Error::Send(SendError::MessageInProgress))), "{sent:?}");
+    assert!(
+        matches!(sent, Err(Error::Send(SendError::MessageInProgress))),
+        "{sent:?}"
+    );
     near.ping(b"!").await.unwrap();
     let (closed, received) = tokio::join!(near.close(CloseCode::NORMAL, ""), far.recv());
     closed.unwrap();
