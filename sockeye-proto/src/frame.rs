@@ -7,6 +7,7 @@
 use alloc::vec::Vec;
 
 use crate::error::ProtocolError;
+use crate::message::MessageKind;
 
 /// What a frame carries (§5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,6 +66,9 @@ pub struct FrameHeader {
 impl FrameHeader {
     /// The longest header: two bytes, a 64-bit length, a masking key.
     pub const MAX_LENGTH: usize = 14;
+
+    /// The header of a masked frame of at most 125 bytes: two bytes and the key.
+    pub(crate) const SHORT_MASKED: usize = 6;
 
     /// Reads a header from the start of `input`; answers it with its own length in bytes, or `None` while `input` ends
     /// inside the header.
@@ -129,6 +133,26 @@ impl FrameHeader {
             payload_length,
         };
         Ok(Some((header, header_length)))
+    }
+
+    /// The header of a whole, unmasked frame of at most 125 bytes.
+    #[inline]
+    pub(crate) const fn short(opcode: Opcode, payload_length: u8) -> [u8; 2] {
+        debug_assert!(payload_length <= MAX_CONTROL_PAYLOAD);
+        [FIN | opcode as u8, payload_length]
+    }
+
+    /// Reads the header of a whole, masked message of at most 125 bytes; `None` for every other frame.
+    #[inline]
+    pub(crate) fn decode_short(input: &[u8]) -> Option<(MessageKind, u8, [u8; 4])> {
+        let &[first, second, a, b, c, d] = input.first_chunk::<{ Self::SHORT_MASKED }>()?;
+        let kind = match first {
+            0x81 => MessageKind::Text,
+            0x82 => MessageKind::Binary,
+            _ => return None,
+        };
+        let length = second ^ MASK;
+        (length <= MAX_CONTROL_PAYLOAD).then_some((kind, length, [a, b, c, d]))
     }
 
     /// Appends the header to `out`, with the length in its shortest form.

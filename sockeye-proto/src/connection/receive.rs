@@ -187,25 +187,34 @@ impl Connection {
     /// with one of more than `most` bytes.
     #[inline]
     fn whole(&self, input: &[u8], most: usize) -> Option<(MessageKind, Option<[u8; 4]>, Range<usize>)> {
-        if !self.is_between_messages() || self.receive != Receive::Messages {
+        let config = &*self.config;
+        let takes_messages = self.receive == Receive::Messages && config.max_message_parts != Some(0);
+        if !self.is_between_messages() || !takes_messages {
             return None;
         }
-        let Ok(Some((header, start))) = FrameHeader::decode(input) else {
-            return None;
+        let short = FrameHeader::decode_short(input).filter(|_| self.role == Role::Server);
+        let (kind, key, start, length) = match short {
+            Some((kind, length, key)) => (kind, Some(key), FrameHeader::SHORT_MASKED, u64::from(length)),
+            None => self.whole_header(input)?,
         };
+        let there = most.min(input.len() - start) as u64;
+        if length > there.min(config.max_message_size) {
+            return None;
+        }
+        Some((kind, key, start..start + length as usize))
+    }
+
+    /// The header of a message in one frame, uncompressed: kind, key, where the payload starts and how long it is.
+    fn whole_header(&self, input: &[u8]) -> Option<(MessageKind, Option<[u8; 4]>, usize, u64)> {
+        let (header, start) = FrameHeader::decode(input).ok()??;
         let kind = match header.opcode {
             Opcode::Text => MessageKind::Text,
             Opcode::Binary => MessageKind::Binary,
             _ => return None,
         };
-        let there = most.min(input.len() - start) as u64;
-        let limit = there.min(self.config.max_message_size);
         let masked = self.role == Role::Server;
         let plain = header.fin && !header.rsv1 && header.masking_key.is_some() == masked;
-        if !plain || header.payload_length > limit || self.config.max_message_parts == Some(0) {
-            return None;
-        }
-        Some((kind, header.masking_key, start..start + header.payload_length as usize))
+        plain.then_some((kind, header.masking_key, start, header.payload_length))
     }
 
     #[inline(never)]

@@ -218,6 +218,17 @@ impl Connection {
 
     #[inline]
     fn append(&self, fin: bool, rsv1: bool, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
+        // What a server sends most, the short way.
+        if self.role == Role::Server && fin && !rsv1 && payload.len() <= usize::from(MAX_CONTROL_PAYLOAD) {
+            out.reserve(2 + payload.len());
+            out.extend_from_slice(&FrameHeader::short(opcode, payload.len() as u8));
+            out.extend_from_slice(payload);
+            return;
+        }
+        self.append_any(fin, rsv1, opcode, payload, out);
+    }
+
+    fn append_any(&self, fin: bool, rsv1: bool, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
         // §5.3: "The masking key is a 32-bit value chosen at random by the client."
         let masking_key = (self.role == Role::Client).then(|| {
             let mut key = [0; 4];

@@ -67,11 +67,17 @@ pub(crate) fn copy(payload: &[u8], key: [u8; 4], out: &mut Vec<u8>) {
 }
 
 /// Writes the masked `payload` to `out`, which has the same length: every slot is written.
-fn copy_into(out: &mut [MaybeUninit<u8>], payload: &[u8], mut key: [u8; 4]) {
+#[inline]
+fn copy_into(out: &mut [MaybeUninit<u8>], payload: &[u8], key: [u8; 4]) {
     debug_assert_eq!(out.len(), payload.len());
     if payload.len() < WIDE_FROM {
         return copy_portable(out, payload, key);
     }
+    copy_long(out, payload, key);
+}
+
+#[inline(never)]
+fn copy_long(out: &mut [MaybeUninit<u8>], payload: &[u8], mut key: [u8; 4]) {
     if payload.len() < ALIGN_FROM {
         return copy_wide(out, payload, key);
     }
@@ -168,8 +174,15 @@ fn steps<const N: usize>(payload: &mut [u8], key: [u8; 4]) -> &mut [u8] {
 
 #[inline(always)]
 fn copy_portable(out: &mut [MaybeUninit<u8>], payload: &[u8], key: [u8; 4]) {
-    let (out, payload) = copy_steps::<64>(out, payload, key);
+    let (mut out, mut payload) = (out, payload);
+    // Nearly all that is short is shorter than this, and to find that out step by step takes longer than the rest.
+    if payload.len() >= 64 {
+        (out, payload) = copy_steps::<64>(out, payload, key);
+    }
     let (out, payload) = copy_steps::<16>(out, payload, key);
+    if payload.is_empty() {
+        return;
+    }
     let (out, payload) = copy_steps::<4>(out, payload, key);
     for ((slot, byte), key) in out.iter_mut().zip(payload).zip(key) {
         slot.write(byte ^ key);
