@@ -37,7 +37,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
     /// If there is room in the [send queue](crate::ServerOptionsBuilder::send_queue), the message is accepted, whole, by the
     /// call itself; the future only waits for the transport, and dropping it loses nothing: what was accepted leaves all
     /// the same. If there is none, the future waits for room first, and dropping it before that drops the message, of which
-    /// nothing was sent. So the queue does not grow past its limit and one message, however often a future is dropped.
+    /// nothing was sent; so it is with a message of more than 1 MiB, which is accepted when the future is first polled with
+    /// room. So the queue does not grow past its limit and one message, however often a future is dropped.
     ///
     /// # Examples
     ///
@@ -108,9 +109,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
     ///
     /// As [`send`](Self::send).
     pub fn ping(&mut self, payload: &[u8]) -> Sending<'_, T> {
-        let queued = self
-            .driver
-            .send_control(|connection, output| connection.ping(payload, output));
+        let queued = self.driver.send_control(false, payload);
         Sending::new(&mut self.driver, queued)
     }
 
@@ -124,9 +123,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
     ///
     /// As [`send`](Self::send).
     pub fn pong(&mut self, payload: &[u8]) -> Sending<'_, T> {
-        let queued = self
-            .driver
-            .send_control(|connection, output| connection.pong(payload, output));
+        let queued = self.driver.send_control(true, payload);
         Sending::new(&mut self.driver, queued)
     }
 

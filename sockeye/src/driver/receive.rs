@@ -103,10 +103,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     pub(crate) fn poll_next<R>(
         &mut self,
         cx: &mut Wakers<'_, '_, '_>,
-        take: impl FnMut(Event<Bytes>) -> Option<R>,
+        mut take: impl FnMut(Event<Bytes>) -> Option<R>,
     ) -> Poll<Result<Option<R>, Error>> {
         self.receive_as_configured();
-        self.poll_event(cx, take)
+        let whole = self.connection.config().receive == Receive::Messages;
+        self.poll_event(cx, |event| match event {
+            // The rest of a message whose reader was dropped.
+            Event::Chunk { .. } if whole => None,
+            event => take(event),
+        })
     }
 
     /// A reader of a single message may have been here before.

@@ -6,6 +6,7 @@
 
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use sockeye_proto::close::CloseState;
 use sockeye_proto::connection::{Compress, Connection};
 use sockeye_proto::error::SendError;
@@ -36,6 +37,8 @@ pub(crate) enum Deferred {
     Rest(Message, Compress, usize),
     Fragment(Message, bool),
     Prepared(Prepared),
+    Ping(Bytes),
+    Pong(Bytes),
 }
 
 impl<T> Driver<T> {
@@ -140,6 +143,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
                 Some(Deferred::Prepared(prepared)) => {
                     self.send(|connection, output| connection.send_prepared(&prepared, output))
                 }
+                Some(Deferred::Ping(payload)) => self.send(|connection, output| connection.ping(&payload, output)),
+                Some(Deferred::Pong(payload)) => self.send(|connection, output| connection.pong(&payload, output)),
             };
             if queued == Queued::REFUSED || self.rare().deferred.is_none() {
                 return Poll::Ready(queued);
@@ -194,13 +199,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
         }
     }
 
-    /// Sends a ping or a pong, and answers as [`send`](Self::send).
-    pub(crate) fn send_control(
-        &mut self,
-        encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
-    ) -> Queued {
+    /// Sends a ping, or a pong that nobody asked for, and answers as [`send`](Self::send).
+    pub(crate) fn send_control(&mut self, pong: bool, payload: &[u8]) -> Queued {
+        let encode = |connection: &mut Connection, output: &mut Vec<u8>| match pong {
+            true => connection.pong(payload, output),
+            false => connection.ping(payload, output),
+        };
         if !self.must_wait() {
             return self.send(encode);
+        }
+        if !self.has_room_for_control() {
+            let payload = Bytes::copy_from_slice(payload);
+            return self.defer(if pong {
+                Deferred::Pong(payload)
+            } else {
+                Deferred::Ping(payload)
+            });
         }
         match self.queue_control(encode) {
             Ok(()) => Queued::LEFT,

@@ -1,7 +1,7 @@
 //! Messages of any length in pieces, both ways, and connections as streams of bytes.
 
 use sockeye::{
-    Client, CloseCode, Error, Message, MessageKind, ProtocolError, SendError, ServerOptions, WebSocket, accept,
+    Client, CloseCode, Error, Event, Message, MessageKind, ProtocolError, SendError, ServerOptions, WebSocket, accept,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
@@ -78,6 +78,11 @@ async fn what_is_not_read_is_passed_over() {
     let mut message = ws.read_message().await.unwrap().unwrap();
     message.read_to_string(&mut text).await.unwrap();
     assert_eq!(text, "five!");
+    peer.send(&masked(0x01, b"six")).await;
+    drop(ws.read_message().await.unwrap().unwrap());
+    peer.send(&[masked(PONG, b""), masked(0x80, b"!")].concat()).await;
+    assert!(matches!(ws.next_event().await.unwrap(), Some(Event::Pong(_))));
+    assert!(at_most(3, ws.next_event()).await.is_none());
     peer.send(&masked(TEXT, b"small")).await;
     assert_eq!(ws.recv().await.unwrap(), Some("small".into()));
     peer.send(&masked(CLOSE, b"")).await;
