@@ -6,7 +6,6 @@ use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
-use sockeye::handshake::HandshakeError;
 use sockeye::transport::Stream;
 use sockeye::transport::tls::rustls;
 use sockeye::uri::WebSocketUri;
@@ -175,15 +174,17 @@ fn connected(uri: &WebSocketUri, ws: &WebSocket<Stream>) -> String {
 /// Why there is no connection: exit code 1 when a server answered and it was no good, 2 when none was reached.
 fn not_connected(uri: &WebSocketUri, error: &ConnectError) -> Failure {
     match error {
-        ConnectError::Handshake(HandshakeError::Refused { headers, .. }) => {
-            let location = headers.text("Location").map(str::escape_debug);
+        ConnectError::Refused(refusal) => {
+            let location = refusal.headers().text("Location").map(str::escape_debug);
             Failure::abnormal(match location {
                 Some(location) => format!("refused: {error} and names {location} instead"),
                 None => format!("refused: {error}"),
             })
         }
         ConnectError::Handshake(_) => Failure::abnormal(format!("this is no WebSocket handshake: {error}")),
-        ConnectError::Connect(cause) => Failure::usage(format!("could not connect to {}: {cause}", uri.host_header())),
+        ConnectError::Connect(cause) | ConnectError::Resolve(cause) => {
+            Failure::usage(format!("could not connect to {}: {cause}", uri.host_header()))
+        }
         ConnectError::Tls(cause) if is_certificate(cause) => Failure::usage(format!(
             "{error}; trust a certificate by --ca FILE, or take any by --insecure"
         )),

@@ -1,7 +1,8 @@
 //! WebSocket URIs, `ws:` and `wss:` (RFC 6455 §3).
 //!
 //! [`WebSocketUri`] holds what a client needs of one: whom to connect to, what to ask for, with which
-//! credentials. It does not resolve names and does not normalise paths; an `http:` or `https:` URI is refused.
+//! credentials. It does not resolve names, and it takes paths as they are, but for the target of a redirect; an `http:` or
+//! `https:` URI is refused.
 
 use alloc::{
     format,
@@ -167,8 +168,9 @@ impl WebSocketUri {
 
     /// Where a redirect leads: `location`, the value of a Location header, seen from this URI (RFC 9110 §10.2.2).
     ///
-    /// `http:` and `https:` mean `ws:` and `wss:`; a fragment is dropped. The credentials of this URI go along only
-    /// to the same origin. Those in headers are removed with `ClientOptions::remove_credentials`.
+    /// `http:` and `https:` mean `ws:` and `wss:`; a fragment is dropped; `.` and `..` are resolved (RFC 3986 §5.2). The
+    /// credentials of this URI go along only to the same origin. Those in headers are removed with
+    /// `ClientOptions::remove_credentials`.
     ///
     /// # Errors
     ///
@@ -182,6 +184,15 @@ impl WebSocketUri {
             Some((scheme, _)) if !scheme.contains(['/', '?']) => location.to_string(),
             _ if location.starts_with("//") => format!("{}:{location}", self.scheme()),
             _ if location.starts_with('/') => format!("{base}{location}"),
+            // RFC 3986 §4.2: "A path segment that contains a colon character (e.g., "this:that") cannot be used as the
+            // first segment of a relative-path reference, as it would be mistaken for a scheme name."
+            _ if location
+                .split(['/', '?'])
+                .next()
+                .is_some_and(|first| first.contains(':')) =>
+            {
+                return Err(UriError::Scheme);
+            }
             _ => {
                 let path = self.resource.split('?').next().unwrap_or_default();
                 let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -193,6 +204,10 @@ impl WebSocketUri {
             }
         };
         let mut target = Self::parse(&absolute)?;
+        // A reference without a path of its own keeps this URI's path as it is.
+        if !location.is_empty() && !location.starts_with('?') {
+            target.resource = remove_dot_segments(&target.resource);
+        }
         if self.secure && !target.secure {
             return Err(UriError::Downgrade);
         }
@@ -282,6 +297,31 @@ fn resource_name(rest: &str) -> String {
     } else {
         format!("/{rest}")
     }
+}
+
+/// RFC 3986 §5.2.4: removes `.`, and `..` with the segment before it, from the path of a resource name. The query stays as it
+/// is; so do dots that are percent-encoded, which are the server's to understand.
+fn remove_dot_segments(resource: &str) -> String {
+    let (path, query) = match resource.find('?') {
+        Some(start) => resource.split_at(start),
+        None => (resource, ""),
+    };
+    let mut kept: Vec<&str> = Vec::new();
+    // The path begins with a slash, so what is before it is empty and no segment.
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let dots = matches!(segment, "." | "..");
+        if segment == ".." {
+            kept.pop();
+        }
+        // `/a/..` is `/` and not nothing: what ends in dots ends in a slash.
+        if !dots {
+            kept.push(segment);
+        } else if segments.peek().is_none() {
+            kept.push("");
+        }
+    }
+    format!("/{}{query}", kept.join("/"))
 }
 
 /// Decodes `%XX`; the result must be UTF-8.

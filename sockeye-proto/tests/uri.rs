@@ -147,3 +147,52 @@ fn h10_redirects_strip_credentials_and_never_leave_wss() {
     let upgraded = uri("ws://user@example.com/").redirect("wss://example.com/").unwrap();
     assert_eq!(upgraded.authorization(), None, "another scheme is another origin");
 }
+
+/// RFC 3986 §5.4, the examples that a WebSocket URI can have, seen from `/b/c/d;p?q`.
+#[test]
+fn rfc3986_5_4_references_are_resolved() {
+    let from = uri("ws://a/b/c/d;p?q");
+    for (location, to) in [
+        ("g", "/b/c/g"),
+        ("./g", "/b/c/g"),
+        ("g/", "/b/c/g/"),
+        ("/g", "/g"),
+        ("?y", "/b/c/d;p?y"),
+        ("g?y", "/b/c/g?y"),
+        ("#s", "/b/c/d;p?q"),
+        ("g#s", "/b/c/g"),
+        (";x", "/b/c/;x"),
+        ("", "/b/c/d;p?q"),
+        (".", "/b/c/"),
+        ("./", "/b/c/"),
+        ("..", "/b/"),
+        ("../", "/b/"),
+        ("../g", "/b/g"),
+        ("../..", "/"),
+        ("../../", "/"),
+        ("../../g", "/g"),
+        ("../../../g", "/g"),
+        ("../../../../g", "/g"),
+        ("/./g", "/g"),
+        ("/../g", "/g"),
+        ("g.", "/b/c/g."),
+        (".g", "/b/c/.g"),
+        ("g..", "/b/c/g.."),
+        ("./../g", "/b/g"),
+        ("./g/.", "/b/c/g/"),
+        ("g/./h", "/b/c/g/h"),
+        ("g/../h", "/b/c/h"),
+        ("g;x=1/../y", "/b/c/y"),
+        ("g?y/../x", "/b/c/g?y/../x"),
+        ("//a/x/../y//z/..", "/y//"),
+        ("http://a/%2e%2e/x/../y", "/%2e%2e/y"),
+    ] {
+        let target = from
+            .redirect(location)
+            .unwrap_or_else(|error| panic!("{location}: {error}"));
+        assert_eq!(target.resource(), to, "{location}");
+    }
+    for location in ["g:h", "mailto:a", "http:g", "data:text/plain,a/b"] {
+        assert_eq!(from.redirect(location), Err(UriError::Scheme), "{location}");
+    }
+}

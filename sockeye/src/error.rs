@@ -10,6 +10,8 @@ use sockeye_proto::handshake::{HandshakeError, OptionsError, Rejection};
 use sockeye_proto::keepalive::Timeout;
 use sockeye_proto::uri::UriError;
 
+use crate::client::{ProxyError, RedirectError, Refusal};
+
 /// An open connection failed, or could not do what was asked.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -109,10 +111,20 @@ pub enum ConnectError {
     Options(OptionsError),
     /// The URL is wss: and the crate was built without the feature `tls`, or its TLS could not be set up.
     TlsUnavailable(String),
-    /// The host's name could not be resolved, or no address of it took the connection.
+    /// The host's name could not be resolved.
+    Resolve(io::Error),
+    /// No address of the host took the connection.
     Connect(io::Error),
-    /// TLS failed: an untrusted, expired or misnamed certificate, or no common version.
+    /// The proxy made no tunnel to the server, or its URL is unusable.
+    Proxy(ProxyError),
+    /// TLS failed: an untrusted, expired or misnamed certificate, no common version, or a server that does not accept the
+    /// client's certificate.
     Tls(io::Error),
+    /// The server answered with another status than 101: a demand for credentials, a redirect, an error. An answer that does
+    /// not say where its body ends is told when the connection ends, at the latest at the deadline.
+    Refused(Box<Refusal>),
+    /// The server redirects once too often, or to where the client must not go.
+    Redirect(RedirectError),
     /// The server answered, and not with an upgrade that we can accept.
     Handshake(HandshakeError),
     /// The transport failed in the handshake.
@@ -127,8 +139,12 @@ impl fmt::Display for ConnectError {
             Self::Uri(error) => error.fmt(f),
             Self::Options(error) => error.fmt(f),
             Self::TlsUnavailable(why) => write!(f, "TLS is not available: {why}"),
+            Self::Resolve(error) => write!(f, "could not resolve the host's name: {error}"),
             Self::Connect(error) => write!(f, "could not connect: {error}"),
+            Self::Proxy(error) => error.fmt(f),
             Self::Tls(error) => write!(f, "TLS failed: {error}"),
+            Self::Refused(refusal) => write!(f, "the server answered with status {}", refusal.status()),
+            Self::Redirect(error) => error.fmt(f),
             Self::Handshake(error) => error.fmt(f),
             Self::Io(error) => write!(f, "the connection failed in the handshake: {error}"),
             Self::Timeout => f.write_str("the connection was not ready within the deadline"),
@@ -142,8 +158,10 @@ impl StdError for ConnectError {
             Self::Uri(error) => Some(error),
             Self::Options(error) => Some(error),
             Self::Handshake(error) => Some(error),
-            Self::Connect(error) | Self::Tls(error) | Self::Io(error) => Some(error),
-            Self::TlsUnavailable(_) | Self::Timeout => None,
+            Self::Proxy(error) => Some(error),
+            Self::Redirect(error) => Some(error),
+            Self::Resolve(error) | Self::Connect(error) | Self::Tls(error) | Self::Io(error) => Some(error),
+            Self::TlsUnavailable(_) | Self::Refused(_) | Self::Timeout => None,
         }
     }
 }
@@ -157,6 +175,12 @@ impl From<UriError> for ConnectError {
 impl From<OptionsError> for ConnectError {
     fn from(error: OptionsError) -> Self {
         Self::Options(error)
+    }
+}
+
+impl From<ProxyError> for ConnectError {
+    fn from(error: ProxyError) -> Self {
+        Self::Proxy(error)
     }
 }
 

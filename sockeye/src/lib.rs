@@ -22,6 +22,7 @@
 //!
 //! - `deflate` (default): permessage-deflate.
 //! - `tls` (default): wss: by rustls, with ring as its provider and the platform's roots.
+//! - `webpki-roots`: Mozilla's roots in the program, for machines that have none.
 #![forbid(unsafe_code)]
 
 mod byte_stream;
@@ -46,6 +47,7 @@ mod writer;
 
 pub use self::byte_stream::ByteStream;
 pub use self::client::{Client, ClientBuilder, connect};
+pub use self::client::{ProxyError, ProxyUrlError, RedirectError, Refusal, Resolve, Resolving, SocksReply};
 pub use self::driver::{ClosedBy, Delivery, RoundTrip};
 pub use self::error::{AcceptError, ConnectError, Error};
 pub use self::reader::MessageReader;

@@ -49,13 +49,15 @@ pub(crate) fn clippy(context: &Context) -> Result<Tally> {
 
 /// Unit, integration and property tests, by cargo-nextest where it is installed.
 pub(crate) fn tests(context: &Context) -> Result<Tally> {
+    let mut sum = tools::proxies(context)?;
     let mut version = context.cargo();
     version.args(["nextest", "--version"]);
     let mut command = context.cargo();
     if process::read(version, false, NO_DEADLINE)?.success {
         let profile = if context.ci { "ci" } else { "default" };
         command.args(["nextest", "run", "--workspace", "--all-features", "--profile", profile]);
-        return counted(command, nextest_summary);
+        sum += counted(command, nextest_summary)?;
+        return Ok(sum);
     }
     println!("NOTE: cargo-nextest is not installed, so the tests run under `cargo test`;");
     println!("NOTE: to get it: cargo install cargo-nextest --locked");
@@ -66,7 +68,8 @@ pub(crate) fn tests(context: &Context) -> Result<Tally> {
         "--all-targets",
         "--no-fail-fast",
     ]);
-    counted(command, libtest_summary)
+    sum += counted(command, libtest_summary)?;
+    Ok(sum)
 }
 
 /// The examples in the docs.

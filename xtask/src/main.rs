@@ -16,6 +16,7 @@ mod context;
 mod deny;
 mod features;
 mod fuzz;
+mod interop;
 mod no_std;
 mod page;
 mod process;
@@ -52,6 +53,10 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Open the page of `sockeye serve` in headless Chromium: chat between two tabs, watch the ticker
     Page(page::Options),
+    /// Hold both roles against browsers, Node.js, Python, websocketd and proxies, and write docs/interop.md
+    ///
+    /// A cell that fails is a failure, unless xtask/src/interop/peers.rs knows it for the peer's own.
+    Interop(interop::Options),
     /// Measure Sockeye against other implementations and against the kernel; `bench --help` says what and how
     ///
     /// bench/README.md explains what is measured. The servers are in a workspace of their own, so nothing else pays
@@ -62,7 +67,7 @@ enum Task {
     Features,
     /// Link (and run) a program without the standard library
     NoStd,
-    /// Install what the steps need: cargo-fuzz and cargo-deny under target/, Autobahn, Chromium by apt-get
+    /// Install what the steps need: cargo-fuzz and cargo-deny under target/, Autobahn, peers, programs by apt-get
     Setup,
 }
 
@@ -97,6 +102,7 @@ fn run(task: Task) -> Result<Tally> {
         Task::Autobahn(options) => autobahn::run(&context, &options),
         Task::Fuzz(options) => fuzz::run(&context, &options),
         Task::Page(options) => page::run(&context, &options),
+        Task::Interop(options) => interop::run(&context, &options),
         Task::Bench(options) => bench::run(&context, &options),
         Task::Features => features::run(&context),
         Task::NoStd => no_std::run(&context),

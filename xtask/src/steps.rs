@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::context::Context;
 use crate::tally::Tally;
-use crate::{autobahn, checks, deny, features, fuzz, no_std, page, unsafe_scan};
+use crate::{autobahn, checks, deny, features, fuzz, interop, no_std, page, unsafe_scan};
 
 /// One step, by the name that `--only` takes.
 struct Step {
@@ -77,6 +77,11 @@ const STEPS: &[Step] = &[
         name: "autobahn",
         quick: false,
         run: |context| autobahn::run(context, &autobahn::Options::default()),
+    },
+    Step {
+        name: "interop",
+        quick: false,
+        run: |context| interop::run(context, &interop::Options::default()),
     },
     Step {
         name: "fuzz",

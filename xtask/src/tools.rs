@@ -1,7 +1,7 @@
 //! Tools that a new machine may lack: how they are found, installed and asked for.
 //!
 //! At home nothing is installed unasked: a step says what is missing. In CI, and by `cargo xtask setup`, cargo's
-//! tools are built under the build directory and Chromium comes from the system's packages.
+//! tools are built under the build directory, and Chromium and the proxies come from the system's packages.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use crate::context::Context;
 use crate::process::{self, NO_DEADLINE};
 use crate::tally::Tally;
-use crate::{autobahn, page};
+use crate::{autobahn, interop, page};
 
 /// A cargo subcommand and the version that is known to do.
 #[derive(Debug)]
@@ -112,6 +112,28 @@ pub(crate) fn chromium(context: &Context) -> Result<Option<PathBuf>> {
 
 /// Debian's Chromium, and letters for it to draw.
 fn install_chromium() -> Result<bool> {
+    install_packages(&["chromium", "fonts-liberation"])
+}
+
+/// The proxies through which tests of the client go, after an attempt to install Debian's packages in CI. The tests say
+/// that they skip too, where nobody sees it.
+pub(crate) fn proxies(context: &Context) -> Result<Tally> {
+    let mut sum = Tally::default();
+    for name in PROXIES {
+        if find(&[name]).is_none() && context.ci {
+            install_packages(&[name])?;
+        }
+        if find(&[name]).is_none() {
+            sum += context.missing(name, &format!("to get it: apt-get install {name}"));
+        }
+    }
+    Ok(sum)
+}
+
+/// An HTTP proxy and a SOCKS5 proxy, each by the name of its program and of its package.
+const PROXIES: [&str; 2] = ["tinyproxy", "microsocks"];
+
+fn install_packages(packages: &[&str]) -> Result<bool> {
     if find(&["apt-get"]).is_none() {
         return Ok(false);
     }
@@ -119,13 +141,8 @@ fn install_chromium() -> Result<bool> {
     update.args(["update", "-q"]);
     let mut install = Command::new("apt-get");
     install.env("DEBIAN_FRONTEND", "noninteractive");
-    install.args([
-        "install",
-        "-qy",
-        "--no-install-recommends",
-        "chromium",
-        "fonts-liberation",
-    ]);
+    install.args(["install", "-qy", "--no-install-recommends"]);
+    install.args(packages);
     Ok(process::run(update)? && process::run(install)?)
 }
 
@@ -156,10 +173,17 @@ pub(crate) fn setup(context: &Context) -> Result<Tally> {
         println!("FAILED: no Chromium; {CHROMIUM_HINT}");
     }
     sum += Tally::one(chromium);
+    sum += Tally::one(PROXIES.iter().all(|name| find(&[name]).is_some()) || install_packages(&PROXIES)?);
     sum += match page::install(context)? {
         Some(_) => Tally::one(true),
         None => context.missing("npm", page::NODE_HINT),
     };
+    for (part, hint) in interop::PARTS {
+        sum += match interop::lab::install(context, part)? {
+            Some(_) => Tally::one(true),
+            None => context.missing(&format!("what the {part} peers need"), hint),
+        };
+    }
     sum += match autobahn::install(context)? {
         Some(_) => Tally::one(true),
         None => context.missing("Python 2.7", autobahn::PYTHON_HINT),

@@ -8,6 +8,7 @@
 //! driver carries [`Headers`] and there is neither key nor accept value. Not here: sockets, deadlines, redirects, proxies,
 //! and the choice of a nonce, which the caller passes in.
 
+mod body;
 pub mod client;
 #[cfg(feature = "deflate")]
 mod deflate;
@@ -29,6 +30,7 @@ use deflate as extensions;
 #[cfg(not(feature = "deflate"))]
 use no_deflate as extensions;
 
+pub use body::{BodyReader, BodyState};
 pub use error::{HandshakeError, HeadError, HeaderError, OptionsError};
 pub use headers::Headers;
 pub use key::{accept_key, encode_key};

@@ -1,4 +1,4 @@
-//! What a WebSocket runs over: TCP, or TLS on it.
+//! What a WebSocket runs over: TCP, or TLS on it; to the server, or to a proxy and through it.
 
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A TCP connection, in plain text or under TLS.
+/// A TCP connection, in plain text or under TLS; where a client goes through a proxy, the connection to that.
 #[derive(Debug)]
 pub struct Stream(Inner);
 
@@ -20,6 +20,12 @@ enum Inner {
     Plain(TcpStream),
     #[cfg(feature = "tls")]
     Tls(Box<tokio_rustls::TlsStream<TcpStream>>),
+    /// TLS to a proxy, and in it plain text to the server.
+    #[cfg(feature = "tls")]
+    PlainInTls(Box<tokio_rustls::TlsStream<TcpStream>>),
+    /// TLS to a proxy, and in it TLS to the server.
+    #[cfg(feature = "tls")]
+    TlsInTls(Box<tokio_rustls::TlsStream<tokio_rustls::TlsStream<TcpStream>>>),
 }
 
 impl Stream {
@@ -32,17 +38,44 @@ impl Stream {
         Self(Inner::Tls(Box::new(stream.into())))
     }
 
-    /// Whether the connection is under TLS.
+    /// TLS to the server over this, a connection to the server or a tunnel to it.
+    ///
+    /// # Errors
+    ///
+    /// What rustls says of the server, or the transport's.
+    #[cfg(feature = "tls")]
+    pub(crate) async fn under_tls(self, config: std::sync::Arc<rustls::ClientConfig>, host: &str) -> io::Result<Self> {
+        Ok(Self(match self.0 {
+            Inner::Plain(tcp) => Inner::Tls(Box::new(tls::connect(config, host, tcp).await?)),
+            Inner::Tls(proxy) | Inner::PlainInTls(proxy) => {
+                Inner::TlsInTls(Box::new(tls::connect(config, host, *proxy).await?))
+            }
+            Inner::TlsInTls(_) => return Err(io::Error::other("the connection is under TLS already")),
+        }))
+    }
+
+    /// This, a connection to a proxy, as a tunnel to a server.
+    pub(crate) fn into_tunnel(self) -> Self {
+        match self.0 {
+            #[cfg(feature = "tls")]
+            Inner::Tls(proxy) => Self(Inner::PlainInTls(proxy)),
+            inner => Self(inner),
+        }
+    }
+
+    /// Whether the connection is under TLS, from one end to the other: TLS to a proxy alone does not count.
     #[must_use]
     pub fn is_secure(&self) -> bool {
         match &self.0 {
             Inner::Plain(_) => false,
             #[cfg(feature = "tls")]
-            Inner::Tls(_) => true,
+            Inner::PlainInTls(_) => false,
+            #[cfg(feature = "tls")]
+            Inner::Tls(_) | Inner::TlsInTls(_) => true,
         }
     }
 
-    /// The other end's address.
+    /// The other end's address: the proxy's, if there is one.
     ///
     /// # Errors
     ///
@@ -66,7 +99,9 @@ impl Stream {
         match &self.0 {
             Inner::Plain(tcp) => tcp,
             #[cfg(feature = "tls")]
-            Inner::Tls(tls) => tls.get_ref().0,
+            Inner::Tls(tls) | Inner::PlainInTls(tls) => tls.get_ref().0,
+            #[cfg(feature = "tls")]
+            Inner::TlsInTls(tls) => tls.get_ref().0.get_ref().0,
         }
     }
 
@@ -74,7 +109,9 @@ impl Stream {
         match &mut self.get_mut().0 {
             Inner::Plain(tcp) => Pin::<&mut dyn Io>::new(tcp),
             #[cfg(feature = "tls")]
-            Inner::Tls(tls) => Pin::<&mut dyn Io>::new(&mut **tls),
+            Inner::Tls(tls) | Inner::PlainInTls(tls) => Pin::<&mut dyn Io>::new(&mut **tls),
+            #[cfg(feature = "tls")]
+            Inner::TlsInTls(tls) => Pin::<&mut dyn Io>::new(&mut **tls),
         }
     }
 }
@@ -113,7 +150,9 @@ impl AsyncWrite for Stream {
         match &self.0 {
             Inner::Plain(tcp) => tcp.is_write_vectored(),
             #[cfg(feature = "tls")]
-            Inner::Tls(tls) => tls.is_write_vectored(),
+            Inner::Tls(tls) | Inner::PlainInTls(tls) => tls.is_write_vectored(),
+            #[cfg(feature = "tls")]
+            Inner::TlsInTls(tls) => tls.is_write_vectored(),
         }
     }
 }

@@ -1,29 +1,23 @@
 //! TLS by rustls, always with an explicit provider (ring), so that nothing depends on what the process has installed.
 
+mod trust;
+
 use std::io;
 use std::sync::Arc;
 
 /// The version of rustls whose configurations this crate takes.
 pub use rustls;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
-use rustls_platform_verifier::Verifier;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::Stream;
-
-/// Whom a client trusts.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Trust {
-    /// Trusted beside the platform's roots.
-    pub(crate) extra_roots: Vec<CertificateDer<'static>>,
-    /// Anybody.
-    pub(crate) insecure: bool,
-}
+pub use trust::Roots;
+pub(crate) use trust::{ClientTls, Peer};
 
 /// The certificates in `pem`.
 ///
@@ -64,26 +58,20 @@ pub fn server_config(chain: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, Stri
     Ok(Arc::new(config))
 }
 
-pub(crate) fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let verifier: Arc<dyn ServerCertVerifier> = if trust.insecure {
-        Arc::new(Anybody(provider()))
-    } else {
-        Arc::new(Verifier::new_with_extra_roots(trust.extra_roots.clone(), provider())?)
-    };
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    // Without it, a server that also speaks HTTP/2 might choose that.
-    config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
-    Ok(Arc::new(config))
-}
-
-pub(crate) async fn connect(config: Arc<ClientConfig>, host: &str, tcp: TcpStream) -> io::Result<Stream> {
+/// Does the handshake of a client with `host` over `io`, which is TCP or a tunnel.
+pub(crate) async fn connect<T>(config: Arc<ClientConfig>, host: &str, io: T) -> io::Result<TlsStream<T>>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    let stream = TlsConnector::from(config).connect(name, tcp).await?;
-    Ok(Stream::tls(stream))
+    let stream = TlsConnector::from(config).connect(name, io).await?;
+    // A configuration of the caller's may offer other protocols, and the server may have taken one.
+    match stream.get_ref().1.alpn_protocol() {
+        Some(ALPN_HTTP1) | None => Ok(stream.into()),
+        Some(_) => Err(io::Error::other(
+            "the server chose another protocol than http/1.1 (ALPN)",
+        )),
+    }
 }
 
 pub(crate) async fn accept(config: Arc<ServerConfig>, tcp: TcpStream) -> io::Result<Stream> {
@@ -93,55 +81,6 @@ pub(crate) async fn accept(config: Arc<ServerConfig>, tcp: TcpStream) -> io::Res
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
-}
-
-/// Takes any certificate: the connection is encrypted, and nobody knows to whom.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 /// The only protocol that this TLS carries.

@@ -56,7 +56,7 @@ impl Decoder {
                     let rest = bits.align()?;
                     // RFC 7692 §7.2.2: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload". They
                     // are the length of this block, and the end of the message.
-                    if rest.is_empty() && !last {
+                    if rest.is_empty() {
                         return Some(output.at);
                     }
                     let read = output.store(rest)?;
