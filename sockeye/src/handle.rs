@@ -1,6 +1,6 @@
 //! A connection as its readers and writers of single messages see it: owned by one task, or shared by halves.
 
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -61,9 +61,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Handle<'_, T> {
 /// The wakers of a task that owns both directions.
 #[inline]
 pub(crate) fn with_wakers<R>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Wakers<'_, '_, '_>) -> R) -> R {
-    let waker: &Waker = cx.waker();
+    let mut write = Context::from_waker(cx.waker());
     poll(&mut Wakers {
-        read: &mut Context::from_waker(waker),
-        write: &mut Context::from_waker(waker),
+        write: &mut write,
+        read: &mut Context::from_waker(cx.waker()),
     })
 }

@@ -71,7 +71,11 @@ impl<T> Outlet<T> {
 impl<T: AsyncWrite + Unpin + Send + 'static> Outlet<T> {
     /// Lets the output be until the running task yields, at the latest. Where there is no runtime to see to it, or there is
     /// much output, it is to be written now.
-    #[inline]
+    #[allow(
+        clippy::inline_always,
+        reason = "a few instructions for each message, and callers that are seldom"
+    )]
+    #[inline(always)]
     pub(crate) fn cork<'a>(
         self: &'a Arc<Self>,
         mut inner: MutexGuard<'a, Inner<T>>,

@@ -251,27 +251,40 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Future for Sending<'_, 
         if self.queued == Queued::LEFT {
             return Poll::Ready(Ok(()));
         }
+        self.poll_waiting(cx)
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Sending<'_, T> {
+    #[inline(never)]
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.queued == Queued::DEFERRED {
             self.queued = ready!(self.driver.poll_deferred(cx));
         }
-        if self.queued == Queued::LEFT {
-            return Poll::Ready(Ok(()));
-        }
         let sent = match self.queued.until() {
             Some(end) => ready!(self.driver.poll_send(cx, end)),
+            None if self.queued == Queued::LEFT => Ok(()),
             None => self.driver.refused(),
         };
         self.queued = Queued::LEFT;
         Poll::Ready(sent)
     }
+
+    #[cold]
+    fn cancel(&mut self) {
+        if self.queued == Queued::DEFERRED {
+            self.driver.cancel_deferred();
+        } else if self.queued.until().is_some() {
+            self.driver.leave();
+        }
+    }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for Sending<'_, T> {
+    #[inline]
     fn drop(&mut self) {
-        if self.queued.until().is_some() {
-            self.driver.leave();
-        } else if self.queued == Queued::DEFERRED {
-            self.driver.cancel_deferred();
+        if self.queued != Queued::LEFT {
+            self.cancel();
         }
     }
 }

@@ -59,6 +59,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         other: &mut Option<Message>,
     ) -> Poll<Result<Found, Box<Error>>> {
         self.receive_as_configured();
+        if self.input.is_begun() {
+            // Small messages, of which nothing is noted one by one.
+            self.timer.keepalive.passed();
+        }
         loop {
             if self.ending != Ending::Not {
                 return self
@@ -93,7 +97,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
         let (consumed, message) = self.connection.receive_small(self.input.unread(), COPIED)?;
         self.input.consume(consumed);
-        self.timer.keepalive.passed();
         Some(message)
     }
 
@@ -196,6 +199,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let flushed = if self.settled && self.replies.is_empty() {
             Poll::Ready(Ok(()))
         } else {
+            if !self.settled {
+                self.timer.keepalive.passed();
+            }
             self.poll_flush(cx.write)
         };
         // Before the read: a peer that sends without a pause does not put it off.

@@ -134,17 +134,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
                 }
                 Some(Deferred::Message(message, Compress::Auto)) => self.send_now(message),
                 Some(Deferred::Message(message, compress)) => {
-                    self.send(|connection, output| connection.send_with(&message, compress, output))
+                    self.send_seldom(&mut |connection, output| connection.send_with(&message, compress, output))
                 }
                 Some(Deferred::Rest(message, compress, at)) => self.send_piece(message, compress, at),
-                Some(Deferred::Fragment(message, fin)) => {
-                    self.send(|connection, output| connection.send_fragment(&message, fin, Compress::Auto, output))
-                }
+                Some(Deferred::Fragment(message, fin)) => self.send_seldom(&mut |connection, output| {
+                    connection.send_fragment(&message, fin, Compress::Auto, output)
+                }),
                 Some(Deferred::Prepared(prepared)) => {
-                    self.send(|connection, output| connection.send_prepared(&prepared, output))
+                    self.send_seldom(&mut |connection, output| connection.send_prepared(&prepared, output))
                 }
-                Some(Deferred::Ping(payload)) => self.send(|connection, output| connection.ping(&payload, output)),
-                Some(Deferred::Pong(payload)) => self.send(|connection, output| connection.pong(&payload, output)),
+                Some(Deferred::Ping(payload)) => {
+                    self.send_seldom(&mut |connection, output| connection.ping(&payload, output))
+                }
+                Some(Deferred::Pong(payload)) => {
+                    self.send_seldom(&mut |connection, output| connection.pong(&payload, output))
+                }
             };
             if queued == Queued::REFUSED || self.rare().deferred.is_none() {
                 return Poll::Ready(queued);
@@ -156,7 +160,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
     fn send_piece(&mut self, message: Message, compress: Compress, at: usize) -> Queued {
         let (payload, end) = piece(Payload::from(&message), at);
         let fin = end == message.len();
-        let queued = self.send(|connection, output| connection.send_fragment(payload, fin, compress, output));
+        let queued =
+            self.send_seldom(&mut |connection, output| connection.send_fragment(payload, fin, compress, output));
         if queued != Queued::REFUSED && !fin {
             self.rare().deferred = Some(Deferred::Rest(message, compress, end));
         }

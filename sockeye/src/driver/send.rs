@@ -124,7 +124,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
             return self.refuse(SendError::Closed.into());
         }
         self.settled = false;
-        self.timer.keepalive.passed();
         let mut outlet = self.outlet.lock();
         if let Err(error) = encode_into(&mut outlet, &mut self.connection, &mut self.replies, encode) {
             drop(outlet);
@@ -161,9 +160,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
     /// The same for a message that does not have to wait.
     pub(super) fn send_now(&mut self, message: Message) -> Queued {
         if message.len() < UNCOPIED || !self.input.is_empty() {
-            return self.send(|connection, output| connection.send(&message, output));
+            return self.send_seldom(&mut |connection, output| connection.send(&message, output));
         }
         self.send_uncopied(message)
+    }
+
+    /// The same as [`send`](Self::send), in one copy for all whose calls are few.
+    #[inline(never)]
+    pub(super) fn send_seldom(
+        &mut self,
+        encode: &mut dyn FnMut(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
+    ) -> Queued {
+        self.send(encode)
     }
 
     fn send_uncopied(&mut self, message: Message) -> Queued {
@@ -186,6 +194,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
 
     /// The output has been written, or waits for room up to there.
     fn written(&mut self, waits: io::Result<Option<u64>>, progress: bool) -> Queued {
+        self.timer.keepalive.passed();
         if progress {
             self.unanswered = 0;
         }
