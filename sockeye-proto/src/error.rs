@@ -67,7 +67,8 @@ impl ProtocolError {
     }
 
     /// What is said in the reason of the Close frame: at most 123 bytes (§5.5), no data of the peer's.
-    pub(crate) fn reason(&self) -> &'static str {
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
         match self {
             Self::ReservedBits => "reserved bit set",
             Self::UnexpectedRsv1 => "unexpected RSV1",

@@ -6,6 +6,7 @@
 //! [`Keepalive::poll`] what to do, and tells it what happened. Time is a [`Duration`] since an instant that the driver
 //! chose.
 
+use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Timing {
     pub pong_within: Option<Duration>,
     /// How long neither side may send a message before the connection is given up. Default: for ever.
     pub idle: Option<Duration>,
+    /// How long the connection may last, whatever is sent. Default: for ever.
+    pub lifetime: Option<Duration>,
     /// How long the peer has to answer a Close, and to end the connection after it. Default 5 s.
     pub close_within: Duration,
 }
@@ -30,6 +33,7 @@ impl Default for Timing {
             ping_after: Some(Duration::from_secs(20)),
             pong_within: Some(Duration::from_secs(20)),
             idle: None,
+            lifetime: None,
             close_within: Duration::from_secs(5),
         }
     }
@@ -42,7 +46,8 @@ pub enum Due {
     Wait(Option<Duration>),
     /// Send a ping with this payload, now.
     Ping([u8; 8]),
-    /// Give the connection up, now.
+    /// Give the connection up, now: with a Close and the time to answer it, if the peer may still be there
+    /// ([`Timeout::Idle`], [`Timeout::Lifetime`]).
     TimedOut(Timeout),
 }
 
@@ -54,6 +59,8 @@ pub enum Timeout {
     Pong,
     /// No messages went either way.
     Idle,
+    /// The connection has lasted as long as it may.
+    Lifetime,
     /// The peer did not finish the closing handshake.
     Close,
 }
@@ -63,6 +70,7 @@ impl fmt::Display for Timeout {
         f.write_str(match self {
             Self::Pong => "no answer to a ping",
             Self::Idle => "no message for too long",
+            Self::Lifetime => "the connection has lasted as long as it may",
             Self::Close => "the closing handshake was not finished in time",
         })
     }
@@ -70,15 +78,16 @@ impl fmt::Display for Timeout {
 
 impl core::error::Error for Timeout {}
 
-/// The schedule of one connection: 152 bytes, no timer.
+/// The schedule of one connection: 72 bytes, no timer.
 ///
 /// ```
+/// use std::sync::Arc;
 /// use std::time::Duration;
 /// use sockeye_proto::keepalive::{Due, Keepalive, Timing};
 ///
 /// let seconds = Duration::from_secs;
 /// let entropy: fn(&mut [u8]) = |bytes| bytes.fill(7); // a CSPRNG, in earnest
-/// let mut keepalive = Keepalive::new(Timing::default(), seconds(0));
+/// let mut keepalive = Keepalive::new(Arc::new(Timing::default()), seconds(0));
 /// assert_eq!(keepalive.poll(seconds(3), entropy), Due::Wait(Some(seconds(20))));
 /// let Due::Ping(nonce) = keepalive.poll(seconds(20), entropy) else { unreachable!() };
 ///
@@ -88,115 +97,189 @@ impl core::error::Error for Timeout {}
 /// assert_eq!(keepalive.pong(&nonce, now), Some(Duration::from_millis(80)));
 /// assert_eq!(keepalive.latency(), Some(Duration::from_millis(80)));
 /// ```
+///
+/// # Drivers that do not look at the clock
+///
+/// To ask for the time whenever something arrives costs more than to parse a small message. A driver may instead call
+/// [`heard`](Self::heard) and [`passed`](Self::passed), which only take a note; the next [`poll`](Self::poll) takes what
+/// they noted for new, and asks to be called again after half an interval. Pings then follow on 1 to 1.5 intervals of
+/// silence.
 #[derive(Debug, Clone)]
 pub struct Keepalive {
-    timing: Timing,
-    received: Duration,
-    message: Duration,
-    ping: Option<SentPing>,
-    latency: Option<Duration>,
-    close_by: Option<Duration>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct SentPing {
+    timing: Arc<Timing>,
+    /// Instants in nanoseconds, which last for 584 years; [`NEVER`] for none.
+    received: u64,
+    message: u64,
+    expires: u64,
+    pinged: u64,
+    latency: u64,
+    close_by: u64,
     nonce: [u8; 8],
-    at: Duration,
+    /// What was noted since the last poll, and whether notes have ever been taken.
+    heard: bool,
+    passed: bool,
+    notes: bool,
 }
 
 impl Keepalive {
     /// The schedule of a connection that opens now.
     #[must_use]
-    pub fn new(timing: Timing, now: Duration) -> Self {
+    pub fn new(timing: Arc<Timing>, now: Duration) -> Self {
+        let now = nanos(now);
         Self {
-            timing,
             received: now,
             message: now,
-            ping: None,
-            latency: None,
-            close_by: None,
+            expires: after(now, timing.lifetime),
+            pinged: NEVER,
+            latency: NEVER,
+            close_by: NEVER,
+            nonce: [0; 8],
+            heard: false,
+            passed: false,
+            notes: false,
+            timing,
         }
+    }
+
+    /// The intervals.
+    #[must_use]
+    pub fn timing(&self) -> &Timing {
+        &self.timing
     }
 
     /// What is to be done at `now`. `entropy` fills a slice with unpredictable bytes: nobody can answer a ping that he
     /// has not read.
     pub fn poll(&mut self, now: Duration, entropy: fn(&mut [u8])) -> Due {
-        if let Some(close_by) = self.close_by {
-            return match now < close_by {
-                true => Due::Wait(Some(close_by)),
+        let now = nanos(now);
+        self.take_notes(now);
+        if self.close_by != NEVER {
+            return match now < self.close_by {
+                true => wait(self.close_by),
                 false => Due::TimedOut(Timeout::Close),
             };
         }
-        let idle_by = self.timing.idle.map(|idle| self.message.saturating_add(idle));
-        if idle_by.is_some_and(|by| now >= by) {
+        if now >= self.expires {
+            return Due::TimedOut(Timeout::Lifetime);
+        }
+        let idle_by = after(self.message, self.timing.idle);
+        if now >= idle_by {
             return Due::TimedOut(Timeout::Idle);
         }
-        let due = match self.unanswered() {
-            Some(ping) if let Some(within) = self.timing.pong_within => {
-                let by = ping.at.saturating_add(within);
-                if now >= by {
-                    return Due::TimedOut(Timeout::Pong);
-                }
-                Some(by)
+        let unanswered = self.pinged != NEVER && self.pinged >= self.received;
+        let due = if unanswered && self.timing.pong_within.is_some() {
+            let by = after(self.pinged, self.timing.pong_within);
+            if now >= by {
+                return Due::TimedOut(Timeout::Pong);
             }
-            unanswered => {
-                let since = unanswered.map_or(self.received, |ping| ping.at);
-                let at = self.timing.ping_after.map(|after| since.saturating_add(after));
-                if at.is_some_and(|at| now >= at) {
-                    let mut nonce = [0; 8];
-                    entropy(&mut nonce);
-                    self.ping = Some(SentPing { nonce, at: now });
-                    return Due::Ping(nonce);
-                }
-                at
+            by
+        } else {
+            let since = if unanswered { self.pinged } else { self.received };
+            let at = after(since, self.timing.ping_after);
+            if now >= at {
+                entropy(&mut self.nonce);
+                self.pinged = now;
+                return Due::Ping(self.nonce);
             }
+            at
         };
-        Due::Wait(earlier(due, idle_by))
+        let next_look = if self.notes { self.next_look(now) } else { NEVER };
+        wait(due.min(idle_by).min(self.expires).min(next_look))
     }
 
     /// Any bytes came: the peer lives, whatever they are. A pong may be stuck behind a large message.
     pub fn received(&mut self, now: Duration) {
-        self.received = now;
+        self.received = nanos(now);
+        self.heard = false;
     }
 
     /// A message was received or sent.
     pub fn message(&mut self, now: Duration) {
-        self.message = now;
+        self.message = nanos(now);
+        self.passed = false;
+    }
+
+    /// The same as [`received`](Self::received) at a time that nobody looked up.
+    #[inline]
+    pub fn heard(&mut self) {
+        self.heard = true;
+    }
+
+    /// The same as [`message`](Self::message) at a time that nobody looked up.
+    #[inline]
+    pub fn passed(&mut self) {
+        self.passed = true;
     }
 
     /// A pong with this payload came. If it answers a ping of [`poll`](Self::poll)'s, the answer is the round-trip time;
     /// `None`: the pong is none of ours.
     pub fn pong(&mut self, payload: &[u8], now: Duration) -> Option<Duration> {
-        let ping = self.ping.filter(|ping| ping.nonce == payload)?;
-        self.ping = None;
-        self.received = self.received.max(now);
-        self.latency = Some(now.saturating_sub(ping.at));
-        self.latency
+        if self.pinged == NEVER || self.nonce != payload {
+            return None;
+        }
+        let round_trip = now.saturating_sub(Duration::from_nanos(self.pinged));
+        self.pinged = NEVER;
+        self.received(now.max(Duration::from_nanos(self.received)));
+        self.measured(round_trip);
+        Some(round_trip)
+    }
+
+    /// A round-trip time that was measured otherwise, by a ping of the application's.
+    pub fn measured(&mut self, round_trip: Duration) {
+        self.latency = nanos(round_trip);
     }
 
     /// The round-trip time of the last ping that was answered.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
-        self.latency
+        (self.latency != NEVER).then_some(Duration::from_nanos(self.latency))
     }
 
     /// A Close was sent: from now only the close deadline counts.
     pub fn close_sent(&mut self, now: Duration) {
-        let close_by = now.saturating_add(self.timing.close_within);
-        self.close_by.get_or_insert(close_by);
+        if self.close_by == NEVER {
+            self.close_by = after(nanos(now), Some(self.timing.close_within)).min(NEVER - 1);
+        }
     }
 
-    /// The last ping, if nothing at all has come since.
-    fn unanswered(&self) -> Option<SentPing> {
-        self.ping.filter(|ping| ping.at >= self.received)
+    /// When the peer must have finished the closing handshake, if a Close was sent.
+    #[inline]
+    #[must_use]
+    pub fn close_by(&self) -> Option<Duration> {
+        (self.close_by != NEVER).then_some(Duration::from_nanos(self.close_by))
+    }
+
+    fn take_notes(&mut self, now: u64) {
+        self.notes |= self.heard | self.passed;
+        if core::mem::take(&mut self.heard) {
+            self.received = now;
+        }
+        if core::mem::take(&mut self.passed) {
+            self.message = now;
+        }
+    }
+
+    /// When notes are to be looked at.
+    fn next_look(&self, now: u64) -> u64 {
+        let half = |interval: Option<Duration>| after(now, interval.map(|interval| interval / 2));
+        half(self.timing.ping_after).min(half(self.timing.idle))
     }
 }
 
-fn earlier(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
-    a.into_iter().chain(b).min()
+fn wait(until: u64) -> Due {
+    Due::Wait((until != NEVER).then_some(Duration::from_nanos(until)))
 }
 
-const _: () = assert!(size_of::<Keepalive>() == 152, "as its documentation says");
+fn after(instant: u64, interval: Option<Duration>) -> u64 {
+    interval.map_or(NEVER, |interval| instant.saturating_add(nanos(interval)))
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(NEVER)
+}
+
+const NEVER: u64 = u64::MAX;
+
+const _: () = assert!(size_of::<Keepalive>() == 72, "as its documentation says");
 
 #[cfg(test)]
 mod tests {
@@ -211,7 +294,7 @@ mod tests {
     }
 
     fn keepalive(timing: Timing) -> Keepalive {
-        Keepalive::new(timing, s(100))
+        Keepalive::new(Arc::new(timing), s(100))
     }
 
     #[test]
@@ -297,5 +380,52 @@ mod tests {
             ..Timing::default()
         };
         assert_eq!(keepalive(timing).poll(s(999), entropy), Due::Wait(None));
+    }
+    /// Notes say that something came, not when: pings come after 1 to 1.5 intervals of silence.
+    #[test]
+    fn notes_in_place_of_times_are_looked_at_twice_an_interval() {
+        let mut keepalive = keepalive(Timing::default());
+        keepalive.heard();
+        assert_eq!(keepalive.poll(s(101), entropy), Due::Wait(Some(s(111))));
+        keepalive.heard();
+        assert_eq!(keepalive.poll(s(111), entropy), Due::Wait(Some(s(121))));
+        assert_eq!(keepalive.poll(s(121), entropy), Due::Wait(Some(s(131))));
+        assert_eq!(keepalive.poll(s(131), entropy), Due::Ping([9; 8]));
+        keepalive.heard();
+        assert_eq!(keepalive.pong(&[9; 8], s(132)), Some(s(1)));
+        assert_eq!(keepalive.poll(s(142), entropy), Due::Wait(Some(s(152))));
+        assert_eq!(
+            keepalive.poll(s(152), entropy),
+            Due::Ping([9; 8]),
+            "the pong's time is known"
+        );
+    }
+
+    #[test]
+    fn messages_that_were_noted_hold_off_the_idle_timeout() {
+        let timing = Timing {
+            idle: Some(s(60)),
+            ping_after: None,
+            ..Timing::default()
+        };
+        let mut keepalive = keepalive(timing);
+        keepalive.passed();
+        assert_eq!(keepalive.poll(s(150), entropy), Due::Wait(Some(s(180))));
+        keepalive.heard();
+        assert_eq!(keepalive.poll(s(180), entropy), Due::Wait(Some(s(210))));
+        assert_eq!(keepalive.poll(s(210), entropy), Due::TimedOut(Timeout::Idle));
+    }
+
+    #[test]
+    fn a_connection_ends_with_its_lifetime_whatever_is_sent() {
+        let timing = Timing {
+            lifetime: Some(s(30)),
+            ..Timing::default()
+        };
+        let mut keepalive = keepalive(timing);
+        keepalive.received(s(115));
+        keepalive.message(s(115));
+        assert_eq!(keepalive.poll(s(115), entropy), Due::Wait(Some(s(130))));
+        assert_eq!(keepalive.poll(s(130), entropy), Due::TimedOut(Timeout::Lifetime));
     }
 }

@@ -22,8 +22,10 @@ pub enum Error {
     Send(SendError),
     /// The transport ended without a Close: close code 1006.
     ConnectionLost,
-    /// A deadline passed.
+    /// A deadline passed, or a limit was reached.
     Timeout(Timeout),
+    /// The peer closed the connection within a message that was being read.
+    MessageIncomplete,
     /// The transport failed: close code 1006.
     Io(io::Error),
 }
@@ -35,7 +37,8 @@ impl Error {
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
             Self::Protocol(error) => Some(error.into()),
-            Self::Send(_) => None,
+            Self::Send(_) | Self::MessageIncomplete => None,
+            Self::Timeout(Timeout::Idle | Timeout::Lifetime) => Some(CloseCode::GOING_AWAY),
             Self::ConnectionLost | Self::Timeout(_) | Self::Io(_) => Some(CloseCode::ABNORMAL),
         }
     }
@@ -48,6 +51,7 @@ impl fmt::Display for Error {
             Self::Send(error) => error.fmt(f),
             Self::ConnectionLost => f.write_str("the connection ended without a Close"),
             Self::Timeout(timeout) => timeout.fmt(f),
+            Self::MessageIncomplete => f.write_str("the connection was closed within a message"),
             Self::Io(error) => write!(f, "the connection failed: {error}"),
         }
     }
@@ -60,7 +64,7 @@ impl StdError for Error {
             Self::Send(error) => Some(error),
             Self::Timeout(timeout) => Some(timeout),
             Self::Io(error) => Some(error),
-            Self::ConnectionLost => None,
+            Self::ConnectionLost | Self::MessageIncomplete => None,
         }
     }
 }
@@ -80,6 +84,20 @@ impl From<SendError> for Error {
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
+    }
+}
+
+/// For the readers and writers of `AsyncRead` and `AsyncWrite`: the transport's error, or one that holds this.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error {
+            Error::Io(error) => return error,
+            Error::Protocol(_) => io::ErrorKind::InvalidData,
+            Error::Send(_) => io::ErrorKind::BrokenPipe,
+            Error::ConnectionLost | Error::MessageIncomplete => io::ErrorKind::UnexpectedEof,
+            Error::Timeout(_) => io::ErrorKind::TimedOut,
+        };
+        Self::new(kind, error)
     }
 }
 

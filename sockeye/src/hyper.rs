@@ -256,13 +256,13 @@ impl Upgrade {
             subprotocol: accepted.subprotocol().map(Into::into),
             headers: self.request.headers().clone(),
         };
-        let (deadline, close_timeout) = (options.deadline(), options.shared.close_timeout);
+        let (deadline, socket) = (options.deadline(), options.shared.socket.clone());
         Upgrading(Box::pin(async move {
             let upgraded = timeout_at(deadline, on_upgrade)
                 .await
                 .map_err(|_| AcceptError::Timeout)?
                 .map_err(|error| AcceptError::Io(io::Error::other(error)))?;
-            let driver = Driver::new(TokioIo::new(upgraded), connection, BytesMut::new(), close_timeout);
+            let driver = Driver::new(TokioIo::new(upgraded), connection, BytesMut::new(), &socket);
             Ok(WebSocket::new(driver, handshake))
         }))
     }

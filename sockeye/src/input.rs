@@ -55,6 +55,11 @@ impl Input {
         self.0.as_ref().map_or(&[], |buffer| &buffer.bytes[buffer.start..])
     }
 
+    /// Whether anything was consumed by [`consume`](Self::consume) since it was last read into or taken from.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.0.as_ref().is_some_and(|buffer| buffer.start > 0)
+    }
+
     /// Consumes `length` bytes of [`unread`](Self::unread).
     #[inline]
     pub(crate) fn consume(&mut self, length: usize) {

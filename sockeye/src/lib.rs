@@ -37,6 +37,7 @@
 pub mod axum;
 #[cfg(feature = "blocking")]
 pub mod blocking;
+mod byte_stream;
 mod client;
 pub mod codec;
 mod driver;
@@ -44,30 +45,40 @@ mod entropy;
 mod error;
 pub mod events;
 mod flusher;
+mod handle;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 mod input;
 mod observe;
+mod options;
 mod outlet;
 mod output;
 mod pool;
+mod reader;
 pub mod reconnect;
+mod sending;
 mod server;
 mod socket;
 mod split;
 pub mod transport;
+mod writer;
 
+pub use self::byte_stream::ByteStream;
 pub use self::client::{Client, ClientBuilder, connect};
 pub use self::client::{ProxyError, ProxyUrlError, RedirectError, Refusal, Resolve, Resolving, SocksReply};
+pub use self::driver::{ClosedBy, Delivery, RoundTrip};
 pub use self::error::{AcceptError, ConnectError, Error, Full};
+pub use self::reader::MessageReader;
+pub use self::sending::Sending;
 pub use self::server::{
     Address, HandlerOutput, Incoming, Limits, Listener, Server, ServerBuilder, ServerOptions, ServerOptionsBuilder,
     ShutdownReport, Upgrade, accept,
 };
 #[cfg(feature = "tls")]
 pub use self::server::{ServerTls, ServerTlsBuilder, TlsError};
-pub use self::socket::{Sending, WebSocket};
-pub use self::split::{Receiver, Sender};
+pub use self::socket::WebSocket;
+pub use self::split::{Receiver, ReuniteError, Sender};
+pub use self::writer::MessageWriter;
 pub use sockeye_proto::close::{CloseCode, CloseFrame, CloseState};
 pub use sockeye_proto::connection::{Compress, Event, Receive};
 #[cfg(feature = "deflate")]

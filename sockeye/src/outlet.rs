@@ -71,7 +71,11 @@ impl<T> Outlet<T> {
 impl<T: AsyncWrite + Unpin + Send + 'static> Outlet<T> {
     /// Lets the output be until the running task yields, at the latest. Where there is no runtime to see to it, or there is
     /// much output, it is to be written now.
-    #[inline]
+    #[allow(
+        clippy::inline_always,
+        reason = "a few instructions for each message, and callers that are seldom"
+    )]
+    #[inline(always)]
     pub(crate) fn cork<'a>(
         self: &'a Arc<Self>,
         mut inner: MutexGuard<'a, Inner<T>>,
@@ -128,6 +132,11 @@ impl<T> Inner<T> {
     /// Whether the output has left up to there.
     pub(crate) fn has_left(&self, end: u64) -> bool {
         self.flushed >= end
+    }
+
+    /// Whether the transport had no room when it was last asked.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked
     }
 
     /// An error that the transport had; it is final.

@@ -3,22 +3,24 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_sink::Sink;
 use sockeye_proto::close::{CloseCode, CloseState};
-use sockeye_proto::connection::{Compress, Connection, Event};
-use sockeye_proto::error::SendError;
+use sockeye_proto::connection::Event;
 use sockeye_proto::handshake::Headers;
-use sockeye_proto::message::{Message, Payload};
-use sockeye_proto::prepared::Prepared;
+use sockeye_proto::message::{Message, MessageKind};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::driver::{Driver, Queued, Wakers};
+use crate::byte_stream::ByteStream;
+use crate::driver::{ClosedBy, Driver};
 use crate::error::Error;
+use crate::handle::{Handle, with_wakers};
+use crate::reader::MessageReader;
 use crate::split::{self, Receiver, Sender};
+use crate::writer::MessageWriter;
 
 /// An open WebSocket over a transport `T`, client or server.
 ///
@@ -31,12 +33,24 @@ use crate::split::{self, Receiver, Sender};
 /// # Backpressure
 ///
 /// [`send`](Self::send) is done when the transport has taken the whole message (or will, with up to 64 KiB of answers that
-/// leave together), and so waits while the peer does not read. Nothing is read from the transport while `recv` is not awaited, so a peer is held up in turn.
+/// leave together), and so waits while the peer does not read. When the send queue is full (64 KiB for a server, 1 MiB for
+/// a client), it waits for room before it accepts the message; [`try_send`](Self::try_send) drops it then. Nothing is
+/// read from the transport while `recv` is not awaited, so a peer is held up in turn.
+///
+/// A message longer than 1 MiB is sent in fragments of 256 KiB, so that a pong, ping or Close does not wait for the rest of
+/// it.
+///
+/// # Keepalive
+///
+/// While `recv` is awaited, a ping goes out when nothing was received for 20 s, and when nothing at all follows within
+/// another 20 s, `recv` answers [`Error::Timeout`]. So does a `send` that waits for a peer that is gone. See
+/// [`ping_interval`](crate::ServerOptionsBuilder::ping_interval).
 ///
 /// # Dropping
 ///
-/// Dropping a `WebSocket` ends the transport without a Close, which the peer sees as close code 1006. Call
-/// [`close`](Self::close) to end it properly.
+/// Dropping a `WebSocket` ends the transport at once and without a Close, which the peer sees as close code 1006; output
+/// that the transport has not taken is lost. Call [`close`](Self::close) to end it properly. When the peer ends its side
+/// of the transport without a Close, the connection is lost, also for sending: WebSocket knows no half-closed state.
 ///
 /// # Examples
 ///
@@ -62,8 +76,8 @@ use crate::split::{self, Receiver, Sender};
 /// # }
 /// ```
 pub struct WebSocket<T> {
-    driver: Driver<T>,
-    handshake: Handshake,
+    pub(crate) driver: Driver<T>,
+    pub(crate) handshake: Handshake,
 }
 
 /// What the opening handshake left to know.
@@ -111,6 +125,37 @@ impl<T> WebSocket<T> {
         self.driver.connection().close_received()
     }
 
+    /// The reason that the peer's Close gave, for people who read logs: often empty.
+    #[must_use]
+    pub fn close_reason_received(&self) -> &str {
+        self.driver.close_reasons().1
+    }
+
+    /// The code of the Close that was sent, be it by [`close`](Self::close), in answer to the peer's, or because the peer
+    /// broke the protocol: [`CloseCode::NO_STATUS`] if it had none, `None` if none was sent.
+    #[must_use]
+    pub fn close_sent(&self) -> Option<CloseCode> {
+        self.driver.close_sent()
+    }
+
+    /// The reason that it gave: empty in an answer.
+    #[must_use]
+    pub fn close_reason_sent(&self) -> &str {
+        self.driver.close_reasons().0
+    }
+
+    /// Which end closed first; `None` without a Close.
+    #[must_use]
+    pub fn closed_by(&self) -> Option<ClosedBy> {
+        self.driver.closed_by()
+    }
+
+    /// The round-trip time that was measured last, by a keepalive ping or [`measure_latency`](Self::measure_latency).
+    #[must_use]
+    pub fn latency(&self) -> Option<Duration> {
+        self.driver.latency()
+    }
+
     /// Bytes of frames that were accepted for sending and not yet given to the transport.
     #[must_use]
     pub fn buffered_amount(&self) -> usize {
@@ -156,6 +201,46 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     /// Safe, as [`recv`](Self::recv).
     pub async fn next_event(&mut self) -> Result<Option<Event<Bytes>>, Error> {
         poll_fn(|cx| with_wakers(cx, |wakers| self.driver.poll_next(wakers, Some))).await
+    }
+
+    /// The next message as a reader of its bytes as they arrive, in constant memory however long it is; `None` as
+    /// [`recv`](Self::recv). What is not read of a message is passed over by whatever receives next.
+    ///
+    /// The limit is [`max_chunked_size`](crate::ServerOptionsBuilder::max_chunked_size).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe, as [`recv`](Self::recv).
+    ///
+    /// # Examples
+    ///
+    /// See [`MessageReader`].
+    pub async fn read_message(&mut self) -> Result<Option<MessageReader<'_, T>>, Error> {
+        MessageReader::open(Handle::Whole(&mut self.driver)).await
+    }
+
+    /// Begins a message whose length need not be known, to be written piece by piece (RFC 6455 §5.4). Call
+    /// [`finish`](MessageWriter::finish) to end it.
+    ///
+    /// # Examples
+    ///
+    /// See [`MessageWriter`].
+    pub fn write_message(&mut self, kind: MessageKind) -> MessageWriter<'_, T> {
+        MessageWriter::new(Handle::Whole(&mut self.driver), kind)
+    }
+
+    /// The connection as a stream of bytes, which go as binary messages: for protocols that know no messages.
+    ///
+    /// # Examples
+    ///
+    /// See [`ByteStream`].
+    #[must_use]
+    pub fn into_byte_stream(self) -> ByteStream<T> {
+        ByteStream::new(self)
     }
 
     /// Writes what was queued by calls whose futures were dropped.
@@ -229,164 +314,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     /// ```
     #[must_use]
     pub fn split(self) -> (Sender<T>, Receiver<T>) {
-        split::split(self.driver)
+        split::split(self)
     }
 
     #[inline]
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         with_wakers(cx, |wakers| self.driver.poll_message(wakers))
-    }
-}
-
-/// Sending. The transport is one that another task of the runtime can write to: what is sent must leave also if the sender
-/// yields and does not come back.
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<T> {
-    /// Sends a message, and waits until the transport has taken it.
-    ///
-    /// While more of what arrived is left to be received, the message waits for the answers to that, to leave in one write
-    /// with them, and this is done at once. It leaves at the latest when the task next waits for anything.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Send`] when a Close has been sent or received, or the connection is over; nothing was sent then.
-    /// [`Error::Io`] when the transport failed, [`Error::ConnectionLost`] and [`Error::Timeout`] when the connection, or
-    /// its close deadline, ended before the transport took the message.
-    ///
-    /// # Cancel safety
-    ///
-    /// The message is accepted, whole, by the call itself; the future only waits for the transport. Dropping it loses
-    /// nothing: what was accepted leaves all the same.
-    ///
-    /// # Examples
-    ///
-    /// See [`WebSocket`].
-    pub fn send(&mut self, message: impl Into<Message>) -> Sending<'_, T> {
-        let queued = self.driver.send_message(message.into());
-        Sending::new(&mut self.driver, queued)
-    }
-
-    /// Sends a message that is borrowed, with a say in its compression.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`send`](Self::send).
-    pub fn send_with<'a>(&mut self, payload: impl Into<Payload<'a>>, compress: Compress) -> Sending<'_, T> {
-        let payload = payload.into();
-        self.send_by(|connection, output| connection.send_with(payload, compress, output))
-    }
-
-    /// Sends one fragment of a message whose length is not known yet; the one with `fin` ends it (RFC 6455 §5.4).
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send); [`SendError::MessageInProgress`] for a fragment of another kind than the first.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`send`](Self::send).
-    pub fn send_fragment<'a>(&mut self, payload: impl Into<Payload<'a>>, fin: bool) -> Sending<'_, T> {
-        let payload = payload.into();
-        self.send_by(|connection, output| connection.send_fragment(payload, fin, Compress::Auto, output))
-    }
-
-    /// Sends a message that was encoded once for many connections.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`send`](Self::send).
-    pub fn send_prepared(&mut self, prepared: &Prepared) -> Sending<'_, T> {
-        self.send_by(|connection, output| connection.send_prepared(prepared, output))
-    }
-
-    /// Sends a ping of at most 125 bytes. Its pong shows as [`Event::Pong`] in [`next_event`](Self::next_event).
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send); [`SendError::ControlFrameTooLong`].
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`send`](Self::send).
-    pub fn ping(&mut self, payload: &[u8]) -> Sending<'_, T> {
-        self.send_by(|connection, output| connection.ping(payload, output))
-    }
-
-    /// Sends a pong that nobody asked for, at most 125 bytes: a heartbeat without an answer (RFC 6455 §5.5.3).
-    ///
-    /// # Errors
-    ///
-    /// As [`ping`](Self::ping).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`send`](Self::send).
-    pub fn pong(&mut self, payload: &[u8]) -> Sending<'_, T> {
-        self.send_by(|connection, output| connection.pong(payload, output))
-    }
-
-    fn send_by(
-        &mut self,
-        encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
-    ) -> Sending<'_, T> {
-        let queued = self.driver.send(encode);
-        Sending::new(&mut self.driver, queued)
-    }
-}
-
-/// The wakers of a task that owns both directions.
-#[inline]
-fn with_wakers<R>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Wakers<'_, '_, '_>) -> R) -> R {
-    let mut write = Context::from_waker(cx.waker());
-    poll(&mut Wakers {
-        write: &mut write,
-        read: &mut Context::from_waker(cx.waker()),
-    })
-}
-
-/// The future of [`WebSocket::send`] and its like: the message has been accepted, and waits for the transport.
-#[must_use = "the message may wait for room, and errors are told here"]
-pub struct Sending<'a, T: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
-    driver: &'a mut Driver<T>,
-    queued: Queued,
-}
-
-impl<'a, T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Sending<'a, T> {
-    #[inline]
-    fn new(driver: &'a mut Driver<T>, queued: Queued) -> Self {
-        Self { driver, queued }
-    }
-}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Future for Sending<'_, T> {
-    type Output = Result<(), Error>;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.queued == Queued::LEFT {
-            return Poll::Ready(Ok(()));
-        }
-        let sent = match self.queued.until() {
-            Some(end) => ready!(self.driver.poll_send(cx, end)),
-            None => self.driver.refused(),
-        };
-        self.queued = Queued::LEFT;
-        Poll::Ready(sent)
-    }
-}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for Sending<'_, T> {
-    fn drop(&mut self) {
-        if self.queued.until().is_some() {
-            self.driver.leave();
-        }
     }
 }
 
@@ -398,45 +331,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<T> {
     }
 }
 
-/// `start_send` queues; the transport takes what is queued when the sink is flushed, and before it is ready again.
-impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<T> {
-    type Error = Error;
-
-    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let driver = &mut self.get_mut().driver;
-        if driver.unwritten() < SINK_BATCH {
-            return Poll::Ready(Ok(()));
-        }
-        let end = driver.output_end();
-        driver.poll_send(cx, end)
-    }
-
-    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        let driver = &mut self.get_mut().driver;
-        driver.queue(|connection, output| connection.send(&message, output))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let driver = &mut self.get_mut().driver;
-        let end = driver.output_end();
-        driver.poll_send(cx, end)
-    }
-
-    /// Sends a Close with code 1000 and finishes the closing handshake, discarding messages that still arrive.
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let driver = &mut self.get_mut().driver;
-        driver.begin_close(CloseCode::NORMAL, "")?;
-        while ready!(with_wakers(cx, |wakers| driver.poll_next(wakers, Some)))?.is_some() {}
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> fmt::Debug for Sending<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sending").finish_non_exhaustive()
-    }
-}
-
 impl<T> fmt::Debug for WebSocket<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket")
@@ -445,6 +339,3 @@ impl<T> fmt::Debug for WebSocket<T> {
             .finish_non_exhaustive()
     }
 }
-
-/// How much a sink queues before it writes, in bytes.
-const SINK_BATCH: usize = 16 * 1024;

@@ -276,3 +276,58 @@ fn m8_output_that_never_comes_to_an_end() {
         assert!(ws.buffered_amount() <= 33 * KIB);
     });
 }
+
+/// A message of 64 MiB is written, echoed piece by piece, and read, each in constant memory.
+#[test]
+fn a_message_of_64_mebibytes_passes_in_constant_memory() {
+    const LENGTH: u64 = 64 << 20;
+    let _turn = turn();
+    runtime().block_on(async {
+        let (near, far) = tokio::io::duplex(64 * KIB);
+        let client = sockeye::Client::builder().max_chunked_size(LENGTH).build().unwrap();
+        let options = ServerOptions::builder().max_chunked_size(LENGTH).build().unwrap();
+        let (near, far) = tokio::join!(client.connect_over(near, "ws://localhost/"), accept(far, &options));
+        let (sender, mut receiver) = near.unwrap().split();
+        let before = HEAP.allocated();
+        let echo = tokio::spawn(async move {
+            let (sender, mut receiver) = far.unwrap().split();
+            while let Some(mut message) = receiver.read_message().await.unwrap() {
+                let mut copy = sender.write_message(message.kind()).await.unwrap();
+                while let Some(chunk) = message.chunk().await.unwrap() {
+                    copy.write_all(&chunk).await.unwrap();
+                }
+                copy.finish().await.unwrap();
+            }
+        });
+        let writing = tokio::spawn(async move {
+            let mut message = sender.write_message(sockeye::MessageKind::Binary).await.unwrap();
+            let part = vec![7; 10_000];
+            let mut left = LENGTH as usize;
+            while left > 0 {
+                let length = left.min(part.len());
+                message.write_all(&part[..length]).await.unwrap();
+                left -= length;
+            }
+            message.finish().await.unwrap();
+            sender.close(CloseCode::NORMAL, "").await.unwrap();
+        });
+        let mut message = receiver.read_message().await.unwrap().unwrap();
+        let mut buffer = vec![0; 10_000];
+        let mut length = 0;
+        loop {
+            let read = message.read(&mut buffer).await.unwrap();
+            if read == 0 {
+                break;
+            }
+            assert!(buffer[..read].iter().all(|byte| *byte == 7));
+            length += read as u64;
+        }
+        assert_eq!(length, LENGTH);
+        let peak = HEAP.max_allocated() - before;
+        // Of two ends each: what is read into, what is gathered for a frame, a send queue of at most 1 MiB.
+        assert!(peak <= 3 * MIB, "{peak} bytes");
+        assert!(receiver.recv().await.unwrap().is_none());
+        writing.await.unwrap();
+        echo.await.unwrap();
+    });
+}

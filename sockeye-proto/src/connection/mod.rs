@@ -81,7 +81,7 @@ pub enum Receive {
     #[default]
     Messages,
     /// As their bytes arrive, also within one huge frame: [`Event::Chunk`]. Memory stays constant whatever the size, so
-    /// that [`Config::max_message_size`] and [`Config::max_message_parts`], which still hold, can be as high as is wanted.
+    /// that [`Config::max_chunked_size`] and [`Config::max_message_parts`], which hold here, can be as high as is wanted.
     Chunks,
 }
 
@@ -95,7 +95,10 @@ pub struct Config {
     /// The most frames of one message; more fail the connection with 1008. Default `None`: 1,024, or
     /// `max_message_size` / 256 if that is more.
     pub max_message_parts: Option<u32>,
-    /// Messages, or chunks of them. Default: messages.
+    /// The longest message that is handed over in chunks, in bytes; longer ones fail the connection with 1009. It takes no
+    /// memory. Default `None`: as `max_message_size`.
+    pub max_chunked_size: Option<u64>,
+    /// Messages, or chunks of them. Default: messages. [`Connection::set_receive`] changes it between messages.
     pub receive: Receive,
     /// How the compressor of permessage-deflate works, where that was negotiated: its level, memory level and threshold.
     /// The rest of these options is for the handshake.
@@ -114,25 +117,38 @@ impl Config {
         Self {
             max_message_size: 1 << 20,
             max_message_parts: None,
+            max_chunked_size: None,
             receive: Receive::Messages,
             deflate: DeflateOptions::server(),
             entropy,
         }
     }
 
-    /// The most frames of one message, with the default worked out.
+    /// The most frames of one message that is handed over whole, with the default worked out.
     #[must_use]
     pub fn message_parts(&self) -> u32 {
-        let by_size = u32::try_from(self.max_message_size / 256).unwrap_or(u32::MAX);
+        self.parts_of(self.max_message_size)
+    }
+
+    /// The most frames of one message of at most `size` bytes.
+    fn parts_of(&self, size: u64) -> u32 {
+        let by_size = u32::try_from(size / 256).unwrap_or(u32::MAX);
         self.max_message_parts.unwrap_or(by_size.max(1024))
     }
 
-    /// The most bytes of a compressed message before it is inflated. Deflate makes what it cannot compress slightly
-    /// longer; more than an eighth is no compressor's work.
-    fn compressed_size(&self) -> u64 {
-        let slack = self.max_message_size / 8 + 1024;
-        self.max_message_size.saturating_add(slack)
+    /// The longest message that is received so, in bytes.
+    fn size_limit(&self, receive: Receive) -> u64 {
+        match receive {
+            Receive::Messages => self.max_message_size,
+            Receive::Chunks => self.max_chunked_size.unwrap_or(self.max_message_size),
+        }
     }
+}
+
+/// The most bytes of a compressed message before it is inflated. Deflate makes what it cannot compress slightly longer;
+/// more than an eighth is no compressor's work.
+fn compressed_size(inflated: u64) -> u64 {
+    inflated.saturating_add(inflated / 8 + 1024)
 }
 
 impl fmt::Debug for Config {
@@ -226,7 +242,7 @@ mod sealed {
 ///   appends whole frames to the output, or answers an error and appends nothing;
 /// - **after a write**: [`resume_output`](Self::resume_output) appends a pong that had to wait;
 /// - **questions**: [`state`](Self::state), [`close_sent`](Self::close_sent), [`close_received`](Self::close_received),
-///   [`missing`](Self::missing).
+///   [`missing`](Self::missing), [`is_sending_fragments`](Self::is_sending_fragments).
 ///
 /// Any order of calls is allowed; what no longer makes sense answers
 /// [`SendError::Closed`](crate::error::SendError::Closed) or no event.
@@ -261,6 +277,9 @@ pub struct Connection {
     fin: bool,
     /// Whether the message that is being received is compressed.
     compressed: bool,
+    /// How the next message is handed over, and the one that is being received.
+    receive: Receive,
+    receiving: Receive,
     /// The fragmented message that is being sent, and whether it is compressed.
     sending: Option<MessageKind>,
     sending_compressed: bool,
@@ -298,6 +317,7 @@ impl Connection {
     /// A connection whose handshake has just ended.
     #[must_use]
     pub fn new(role: Role, config: Arc<Config>) -> Self {
+        let receive = config.receive;
         Self {
             config,
             extra: None,
@@ -317,6 +337,8 @@ impl Connection {
             message: None,
             fin: false,
             compressed: false,
+            receive,
+            receiving: receive,
             sending: None,
             sending_compressed: false,
         }
@@ -363,6 +385,19 @@ impl Connection {
     #[must_use]
     pub fn close_received(&self) -> Option<CloseCode> {
         (self.close_received != 0).then_some(CloseCode::new(self.close_received))
+    }
+
+    /// Hands messages over so from now on: whole or in chunks. One that has begun goes on as it began.
+    #[inline]
+    pub fn set_receive(&mut self, receive: Receive) {
+        self.receive = receive;
+    }
+
+    /// Whether a message that was begun by [`send_fragment`](Self::send_fragment) has not ended: no other can be sent.
+    #[inline]
+    #[must_use]
+    pub fn is_sending_fragments(&self) -> bool {
+        self.sending.is_some()
     }
 
     /// How many more bytes must be appended to the input before the frame at its start is whole; 0 between frames, inside

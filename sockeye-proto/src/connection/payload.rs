@@ -18,7 +18,7 @@ impl Connection {
         }
         self.unmask(payload);
         self.kept = payload.len();
-        match (self.config.receive, self.compressed) {
+        match (self.receiving, self.compressed) {
             (Receive::Messages, false) => self.assemble(payload),
             (Receive::Messages, true) => self.assemble_inflated(payload),
             (Receive::Chunks, false) => self.chunk(payload),
@@ -127,7 +127,7 @@ impl Connection {
             inflated = self.inflater()?.finish()?;
             fin = !inflated.more;
         }
-        let limit = self.config.max_message_size;
+        let limit = self.config.size_limit(Receive::Chunks);
         let extra = self.extra();
         extra.inflated += inflated.written as u64;
         if extra.inflated > limit {

@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::{Connection, Event, Expect, Receive, Role};
+use super::{Connection, Event, Expect, Receive, Role, compressed_size};
 use crate::close::{self, CloseCode, CloseFrame, CloseState};
 use crate::deflate;
 use crate::error::ProtocolError;
@@ -188,7 +188,7 @@ impl Connection {
     #[inline]
     fn whole(&self, input: &[u8], most: usize) -> Option<(MessageKind, Option<[u8; 4]>, Range<usize>)> {
         let config = &*self.config;
-        let takes_messages = config.receive == Receive::Messages && config.max_message_parts != Some(0);
+        let takes_messages = self.receive == Receive::Messages && config.max_message_parts != Some(0);
         if !self.is_between_messages() || !takes_messages {
             return None;
         }
@@ -317,6 +317,7 @@ impl Connection {
                 }
                 self.message = Some(kind);
                 self.compressed = header.rsv1;
+                self.receiving = self.receive;
                 self.message_length = 0;
                 self.parts = 0;
                 self.utf8 = Validator::default();
@@ -331,7 +332,7 @@ impl Connection {
         self.check_limits(header.payload_length)?;
         self.fin = header.fin;
         let whole = self.parts == 1 && header.fin && !self.compressed;
-        self.expect = if whole && self.config.receive == Receive::Messages {
+        self.expect = if whole && self.receiving == Receive::Messages {
             Expect::Whole
         } else {
             Expect::Part
@@ -342,20 +343,15 @@ impl Connection {
     /// Counts a data frame against the limits, before any of its payload is looked at.
     fn check_limits(&mut self, payload_length: u64) -> Result<(), ProtocolError> {
         self.parts += 1;
-        let parts = self.config.message_parts();
+        let limit = self.config.size_limit(self.receiving);
+        let parts = self.config.parts_of(limit);
         if self.parts > parts {
             return Err(ProtocolError::TooManyParts { limit: parts });
         }
         self.message_length = self.message_length.saturating_add(payload_length);
-        let wire_limit = if self.compressed {
-            self.config.compressed_size()
-        } else {
-            self.config.max_message_size
-        };
+        let wire_limit = if self.compressed { compressed_size(limit) } else { limit };
         if self.message_length > wire_limit {
-            return Err(ProtocolError::MessageTooBig {
-                limit: self.config.max_message_size,
-            });
+            return Err(ProtocolError::MessageTooBig { limit });
         }
         Ok(())
     }

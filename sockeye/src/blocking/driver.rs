@@ -1,6 +1,7 @@
 //! The run loop: read, parse, answer; and the end of the connection. It owes the core the same as the async driver.
 
 use std::io;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,7 @@ impl<S, O> Driver<S, O> {
             write_timeout: Some(WRITE_TIMEOUT),
             input: Input::new(input),
             epoch: Instant::now(),
-            keepalive: Keepalive::new(timing, Duration::ZERO),
+            keepalive: Keepalive::new(Arc::new(timing), Duration::ZERO),
             ending: Ending::Not,
             failure: None,
         }
@@ -80,7 +81,7 @@ impl<S, O> Driver<S, O> {
     }
 
     pub(super) fn set_timing(&mut self, timing: Timing) {
-        self.keepalive = Keepalive::new(timing, self.epoch.elapsed());
+        self.keepalive = Keepalive::new(Arc::new(timing), self.epoch.elapsed());
     }
 
     pub(super) fn latency(&self) -> Option<Duration> {

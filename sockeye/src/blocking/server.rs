@@ -196,7 +196,7 @@ impl<S: Transport> Upgrade<S> {
             subprotocol: accepted.subprotocol().map(Into::into),
             headers: self.request.headers().clone(),
         };
-        let close_timeout = options.shared.close_timeout;
+        let close_timeout = options.shared.socket.timing.close_within;
         Ok(WebSocket::new(
             self.io,
             connection,

@@ -14,6 +14,7 @@ use super::proxy::{Environment, Proxies, Proxy, ProxyError};
 use super::{Client, Shared};
 use crate::entropy;
 use crate::error::ConnectError;
+use crate::options::{SocketOptions, socket_options};
 #[cfg(feature = "tls")]
 use crate::transport::tls::{ClientTls, Roots, rustls};
 
@@ -25,7 +26,7 @@ pub struct ClientBuilder {
     limits: HandshakeLimits,
     config: Config,
     handshake_timeout: Duration,
-    close_timeout: Duration,
+    socket: SocketOptions,
     error: Option<ConnectError>,
     dialing: Dialing,
     proxies: Proxies,
@@ -41,7 +42,7 @@ impl Default for ClientBuilder {
             limits: HandshakeLimits::default(),
             config: Config::new(entropy::fill),
             handshake_timeout: Duration::from_secs(10),
-            close_timeout: Duration::from_secs(5),
+            socket: SocketOptions::client(),
             error: None,
             dialing: Dialing::default(),
             proxies: Proxies::None,
@@ -120,12 +121,6 @@ impl ClientBuilder {
     /// Default: 10 s.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
-        self
-    }
-
-    /// How long the peer has to finish the closing handshake. Default: 5 s.
-    pub fn close_timeout(mut self, timeout: Duration) -> Self {
-        self.close_timeout = timeout;
         self
     }
 
@@ -269,7 +264,7 @@ impl ClientBuilder {
                 limits: self.limits,
                 config: Arc::new(self.config),
                 handshake_timeout: self.handshake_timeout,
-                close_timeout: self.close_timeout,
+                socket: self.socket,
                 dialing: self.dialing,
                 proxies: self.proxies,
                 redirects: self.redirects,
@@ -293,3 +288,5 @@ impl ClientBuilder {
 
 /// The most redirects that are followed; a chain of more leads in circles.
 const REDIRECTS_MAX: u8 = 10;
+
+socket_options!(ClientBuilder, socket);

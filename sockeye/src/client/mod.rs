@@ -39,6 +39,7 @@ use self::refusal::Refusing;
 use crate::driver::Driver;
 use crate::entropy;
 use crate::error::ConnectError;
+use crate::options::SocketOptions;
 use crate::socket::{Handshake, WebSocket};
 use crate::transport::Stream;
 #[cfg(feature = "tls")]
@@ -91,7 +92,7 @@ struct Shared {
     limits: HandshakeLimits,
     config: Arc<Config>,
     handshake_timeout: Duration,
-    close_timeout: Duration,
+    socket: SocketOptions,
     dialing: Dialing,
     proxies: Proxies,
     /// How many are followed.
@@ -340,7 +341,7 @@ impl Shared {
             subprotocol: established.subprotocol().map(Into::into),
             headers: established.headers().clone(),
         };
-        let driver = Driver::new(io, connection, input, self.close_timeout);
+        let driver = Driver::new(io, connection, input, &self.socket);
         Ok(WebSocket::new(driver, handshake))
     }
 }

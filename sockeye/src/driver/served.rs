@@ -10,7 +10,7 @@ use sockeye_proto::close::{CloseCode, CloseState};
 use sockeye_proto::connection::Connection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::{Driver, Ending, Wakers};
 use crate::observe::Watch;
@@ -59,7 +59,7 @@ impl<T> Driver<T> {
     #[inline]
     pub(super) fn leave_if_late(&mut self) {
         if let Some(stopping) = self.told()
-            && stopping.last_word(self.close_within) <= Instant::now()
+            && stopping.last_word(self.timer.close_within()) <= Instant::now()
         {
             self.go_away(stopping);
         }
@@ -83,10 +83,10 @@ impl<T> Driver<T> {
     #[inline]
     pub(super) fn wait_no_longer(&mut self, cx: &mut Context<'_>) {
         if let Some(served) = &self.served
-            && self.deadline.is_none()
+            && !self.timer.is_closing()
             && let Poll::Ready(stopping) = served.place.poll_leave(cx)
         {
-            self.deadline = Some(Box::pin(sleep_until(stopping.deadline)));
+            self.timer.end_by(stopping.deadline);
         }
     }
 
@@ -100,14 +100,11 @@ impl<T> Driver<T> {
     fn go_away(&mut self, stopping: Stopping) {
         self.leaving = true;
         // The closing handshake has its own time, from now or from when it began, and no more than this.
-        let known = self.deadline.as_ref().map(|known| known.deadline());
-        let own = Instant::now().checked_add(self.close_within);
-        let end = [known, own].into_iter().flatten().fold(stopping.deadline, Instant::min);
-        self.deadline = Some(Box::pin(sleep_until(end)));
+        self.timer.end_by(stopping.deadline);
         if self.state() == CloseState::Open {
             // RFC 6455 §7.4.1: "1001 indicates that an endpoint is "going away", such as a server going down". A transport
             // that is broken is found to be so by whoever waits for it.
-            let _ = self.queue_now(|connection, output| connection.close(CloseCode::GOING_AWAY, REASON, output));
+            let _ = self.queue_close(CloseCode::GOING_AWAY, REASON);
         }
     }
 
@@ -119,13 +116,15 @@ impl<T> Driver<T> {
             connection: mem::replace(&mut self.connection, spent),
             input: mem::take(&mut self.input),
             replies: mem::take(&mut self.replies),
-            settled: false,
+            timer: self.timer.take(),
+            rare: self.rare.take(),
             unanswered: self.unanswered,
-            close_within: self.close_within,
-            deadline: self.deadline.take(),
+            send_queue: self.send_queue,
+            settled: false,
+            stalled: self.stalled,
+            streaming: self.streaming,
+            within_message: self.within_message,
             ending: self.ending,
-            failure: self.failure.take(),
-            refused: None,
             leaving: self.leaving,
             served: self.served.take(),
             watch: mem::take(&mut self.watch),
@@ -145,7 +144,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
             // RFC 6455 §7.4.1: "1011 indicates that a server is terminating the connection because it encountered an
             // unexpected condition that prevented it from fulfilling the request."
             let _ = rest.begin_close(CloseCode::INTERNAL_ERROR, "");
-            rest.start_deadline();
+            rest.timer.start_closing();
             // How it ends is seen when the rest is dropped.
             while let Ok(Some(_)) = poll_fn(|cx| {
                 let mut write = Context::from_waker(cx.waker());

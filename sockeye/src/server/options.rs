@@ -12,6 +12,7 @@ use sockeye_proto::handshake::{HandshakeLimits, OptionsError, OriginPolicy};
 use tokio::time::Instant;
 
 use crate::entropy;
+use crate::options::{SocketOptions, socket_options};
 
 /// What a server allows and limits. One value serves all connections; cheap to clone.
 #[derive(Debug, Clone)]
@@ -24,7 +25,7 @@ pub(crate) struct Shared {
     pub(crate) handshake: server::ServerOptions,
     pub(crate) limits: HandshakeLimits,
     pub(crate) config: Arc<Config>,
-    pub(crate) close_timeout: Duration,
+    pub(crate) socket: SocketOptions,
     pub(crate) handshake_timeout: Duration,
     choose: Option<Choose>,
 }
@@ -95,7 +96,7 @@ impl Default for ServerOptionsBuilder {
                 limits: HandshakeLimits::default(),
                 config: Arc::new(config.clone()),
                 handshake_timeout: Duration::from_secs(10),
-                close_timeout: Duration::from_secs(5),
+                socket: SocketOptions::server(),
                 choose: None,
             },
             config,
@@ -182,12 +183,6 @@ impl ServerOptionsBuilder {
         self
     }
 
-    /// How long the peer has to finish the closing handshake. Default: 5 s.
-    pub fn close_timeout(mut self, timeout: Duration) -> Self {
-        self.shared.close_timeout = timeout;
-        self
-    }
-
     /// The options.
     ///
     /// # Errors
@@ -219,3 +214,5 @@ pub(super) fn far_from_now(timeout: Duration) -> Instant {
 
 /// What stands for a time that no clock reaches: a timeout of [`Duration::MAX`] means none. 30 years.
 const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+socket_options!(ServerOptionsBuilder, shared.socket);

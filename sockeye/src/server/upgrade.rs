@@ -224,7 +224,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
                 subprotocol: accepted.subprotocol().map(Into::into),
                 headers: self.request.headers().clone(),
             };
-            let driver = Driver::new(self.io, connection, self.input, options.shared.close_timeout);
+            let driver = Driver::new(self.io, connection, self.input, &options.shared.socket);
             let served = self.admission.map(|admission| admission.served);
             Ok(WebSocket::new(driver.served_by(served, self.watch), handshake))
         })

@@ -170,7 +170,7 @@ async fn l3_bounded_polls_for_each_byte() {
     let (near, far) = tokio::io::duplex(1024);
     let near = Hesitant::new(near, 64);
     let polls = near.polls.clone();
-    let (_, server) = options(false);
+    let server = ServerOptions::builder().ping_interval(None).build().unwrap();
     let (ws, mut peer) = tokio::join!(accept(near, &server), Raw::client(far, b""));
     let mut ws = ws.unwrap();
     let receiving = tokio::spawn(async move { (ws.recv().await.unwrap(), ws.recv().await.unwrap()) });

@@ -221,7 +221,7 @@ async fn r3_close_ends_with_the_deadline_when_the_receiver_is_gone() {
     let (sender, receiver) = ws.unwrap().split();
     drop(receiver);
     assert!(
-        tokio::time::timeout(Duration::from_secs(60), sender.send(vec![0; 100_000]))
+        tokio::time::timeout(Duration::from_secs(30), sender.send(vec![0; 100_000]))
             .await
             .is_err()
     );

@@ -1,14 +1,18 @@
 //! The tokio crate through its public API: over memory, over transports that hesitate and fail, and over loopback.
 
+mod backpressure;
 mod behaviour;
 mod cancel;
+mod closing;
 mod common;
 mod corking;
 mod deadlines;
 mod faults;
 mod halves;
 mod hostile;
+mod keepalive;
 mod opening;
 mod sequences;
+mod streaming;
 #[cfg(feature = "tls")]
 mod tls;
