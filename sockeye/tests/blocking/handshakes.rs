@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 
 use sockeye::blocking::{self, Upgrade};
-use sockeye::handshake::{HandshakeError, Headers, Rejection};
+use sockeye::handshake::{Headers, Rejection};
 use sockeye::{AcceptError, ConnectError, ServerOptions};
 
 use crate::common::{REQUEST, serve, tcp_pair};
@@ -24,10 +24,15 @@ fn a_request_is_refused() {
     });
     let client = blocking::Client::builder().bearer_auth("fish").build().unwrap();
     let error = client.connect(&format!("ws://{address}/secret?a=b")).unwrap_err();
-    let ConnectError::Handshake(HandshakeError::Refused { status, headers }) = error else {
+    let ConnectError::Refused(refusal) = error else {
         panic!("{error:?}");
     };
-    assert_eq!((status, headers.text("WWW-Authenticate")), (401, Some("Bearer")));
+    assert_eq!(refusal.status(), 401);
+    assert_eq!(refusal.headers().text("WWW-Authenticate"), Some("Bearer"));
+    assert_eq!(
+        (refusal.body(), refusal.is_complete()),
+        (b"who are you?".as_slice(), true)
+    );
     server.join().unwrap();
 }
 
@@ -107,9 +112,6 @@ fn h7_a_page_of_another_host() {
         .build()
         .unwrap();
     let error = client.connect(&format!("ws://{address}/")).unwrap_err();
-    assert!(matches!(
-        error,
-        ConnectError::Handshake(HandshakeError::Refused { status: 403, .. })
-    ));
+    assert!(matches!(error, ConnectError::Refused(refusal) if refusal.status() == 403));
     assert!(matches!(server.join().unwrap(), Err(AcceptError::Rejected(_))));
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use sockeye::handshake::{HandshakeError, Headers};
+use sockeye::handshake::Headers;
 use sockeye::{ClientBuilder, CloseCode, ConnectError, DeflateOptions, WebSocket};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -48,7 +48,7 @@ pub(crate) async fn talk_with_everything(address: SocketAddr) {
 /// The status and the headers by which a client is refused.
 pub(crate) async fn refused(address: SocketAddr, client: ClientBuilder) -> (u16, Headers) {
     match client.build().unwrap().connect(&format!("ws://{address}/")).await {
-        Err(ConnectError::Handshake(HandshakeError::Refused { status, headers, .. })) => (status, headers),
+        Err(ConnectError::Refused(refusal)) => (refusal.status(), refusal.headers().clone()),
         other => panic!("{other:?}"),
     }
 }
