@@ -81,6 +81,24 @@ fn the_last_word_on_the_response_is_the_applications() {
     server.join().unwrap();
 }
 
+#[test]
+fn a_subprotocol_by_function() {
+    for (chosen, expected) in [("b", Some("b")), ("made up", None)] {
+        let (address, server) = serve(move |tcp| {
+            let options = ServerOptions::builder().choose_subprotocol(move |_, _| Some(chosen));
+            blocking::accept(tcp, &options.build().unwrap()).map(drop)
+        });
+        let client = blocking::Client::builder().subprotocol("a").subprotocol("b");
+        let connected = client.build().unwrap().connect(&format!("ws://{address}/"));
+        match (connected, expected) {
+            (Ok(ws), Some(expected)) => assert_eq!(ws.subprotocol(), Some(expected)),
+            (Err(ConnectError::Refused(refusal)), None) => assert_eq!(refusal.status(), 500),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(server.join().unwrap().is_ok(), expected.is_some());
+    }
+}
+
 /// Header values beyond ASCII are bytes, not a reason to panic.
 #[test]
 fn headers_beyond_ascii() {
