@@ -199,9 +199,7 @@ impl<T> Driver<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// The next message; otherwise as [`poll_next`](Self::poll_next).
     ///
-    /// Small messages are taken out one ahead. A message moves from future to future, and whoever loads it as a whole just
-    /// after it was stored in parts waits for the stores: longer than it takes to parse it. One that was made a message
-    /// before has been stored for long.
+    /// Small messages take a short way.
     #[inline]
     pub(crate) fn poll_message(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Result<Option<Message>, Error>> {
         loop {
