@@ -229,6 +229,9 @@ impl Upgrade {
             Err(error) => Err(error.into()),
         };
         let mut accepted = accepted.map_err(|rejection| self.refuse(rejection))?;
+        if options.choose_subprotocol(&self.request, &mut accepted).is_err() {
+            return Err(self.refuse(Rejection::new(500)));
+        }
         adjust(&mut accepted);
         let Some(on_upgrade) = self.on_upgrade.take() else {
             let rejection = Rejection::new(500).with_body("this server cannot upgrade connections\n");
@@ -334,7 +337,8 @@ impl fmt::Debug for Upgrading {
 ///
 /// The status is [`RejectionCause::status`]'s: 426 for a request that asks for no WebSocket or for another version of the
 /// protocol, 405 for another method, 403 for the origin of a page that may not connect, 431 for headers beyond the
-/// limits, else 400; 500 if hyper was not to upgrade connections; or what the application chose.
+/// limits, else 400; 500 if hyper was not to upgrade connections, or the options chose a subprotocol that was not offered; or
+/// what the application chose.
 #[derive(Debug, Clone)]
 pub struct Refusal {
     rejection: Box<Rejection>,

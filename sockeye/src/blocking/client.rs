@@ -9,18 +9,19 @@ use bytes::{Buf, BytesMut};
 use sockeye_proto::connection::{Config, Connection, Receive, Role};
 use sockeye_proto::handshake::client::{ClientOptions, ClientRequest, Response};
 use sockeye_proto::handshake::http1::{Parsed, ResponseReader};
-use sockeye_proto::handshake::{HandshakeError, HandshakeLimits, OptionsError};
+use sockeye_proto::handshake::{BodyReader, BodyState, HandshakeError, HandshakeLimits, OptionsError};
 use sockeye_proto::uri::WebSocketUri;
 
 use super::deadline::{Deadline, is_timeout};
 use super::socket::WebSocket;
 use super::stream::Stream;
 use super::transport::Transport;
+use crate::client::{BODY_MAX, Refusal};
 use crate::entropy;
 use crate::error::ConnectError;
 use crate::socket::Handshake;
 #[cfg(feature = "tls")]
-use crate::transport::tls;
+use crate::transport::tls::{ClientTls, Peer, Roots};
 
 /// Connects to `url` with the defaults of [`Client::builder`].
 ///
@@ -53,7 +54,7 @@ struct Shared {
     handshake_timeout: Duration,
     close_timeout: Duration,
     #[cfg(feature = "tls")]
-    tls: tls::ClientTls,
+    tls: ClientTls,
 }
 
 impl Client {
@@ -87,7 +88,7 @@ impl Client {
             return Err(ConnectError::TlsUnavailable("the feature `tls` is off".into()));
         }
         let addresses = (uri.host(), uri.port()).to_socket_addrs();
-        let addresses: Vec<_> = addresses.map_err(ConnectError::Connect)?.collect();
+        let addresses: Vec<_> = addresses.map_err(ConnectError::Resolve)?.collect();
         let deadline = Deadline::within(self.shared.handshake_timeout);
         let tcp = connect_any(&addresses, deadline)?;
         // Messages are small and their senders have batched them: waiting for more only adds a round trip.
@@ -95,9 +96,7 @@ impl Client {
         #[cfg(feature = "tls")]
         if uri.secure() {
             let tls = &self.shared.tls;
-            let config = tls
-                .config(tls::Peer::Server)
-                .map_or_else(|| tls.make(tls::Peer::Server), Ok);
+            let config = tls.config(Peer::Server).map_or_else(|| tls.make(Peer::Server), Ok);
             let config = config.map_err(ConnectError::TlsUnavailable)?;
             let stream = Stream::client(tcp, config, uri.host(), deadline);
             let stream = stream.map_err(|error| match is_timeout(&error) {
@@ -132,6 +131,13 @@ impl Client {
         request.write_http1(&mut head);
         deadline.write(&mut io, &head).map_err(failed)?;
         let (response, input) = read_response(&mut io, shared.limits, deadline)?;
+        // RFC 6455 §4.1: "If the status code received from the server is not 101, the client handles the response per HTTP
+        // [RFC2616] procedures."
+        if response.status() != 101 {
+            return Err(ConnectError::Refused(Box::new(refusal(
+                &mut io, response, input, deadline,
+            ))));
+        }
         let established = request.verify(&response)?;
         let connection = Connection::new(Role::Client, shared.config.clone());
         #[cfg(feature = "deflate")]
@@ -185,6 +191,27 @@ fn read_response(
     }
 }
 
+/// Reads the body of a refusal, as much of it as is kept and comes before the deadline. Whatever happens to it, the head is
+/// worth telling.
+fn refusal(io: &mut impl Transport, response: Response, mut input: BytesMut, deadline: Deadline) -> Refusal {
+    let mut reader = BodyReader::new(&response, BODY_MAX);
+    let mut body = Vec::new();
+    let mut state = reader.state();
+    while state == BodyState::Partial {
+        if input.is_empty() {
+            state = match deadline.read(io, &mut input) {
+                Ok(0) => reader.end(),
+                Ok(_) => continue,
+                Err(_) => break,
+            };
+        } else {
+            state = reader.read(&input, &mut body);
+            input.clear();
+        }
+    }
+    Refusal::new(response, body, state == BodyState::Complete)
+}
+
 fn failed(error: io::Error) -> ConnectError {
     match is_timeout(&error) {
         true => ConnectError::Timeout,
@@ -203,7 +230,7 @@ pub struct ClientBuilder {
     close_timeout: Duration,
     error: Option<ConnectError>,
     #[cfg(feature = "tls")]
-    tls: tls::ClientTls,
+    tls: ClientTls,
 }
 
 impl Default for ClientBuilder {
@@ -216,7 +243,7 @@ impl Default for ClientBuilder {
             close_timeout: Duration::from_secs(5),
             error: None,
             #[cfg(feature = "tls")]
-            tls: tls::ClientTls::default(),
+            tls: ClientTls::default(),
         }
     }
 }
@@ -297,10 +324,26 @@ impl ClientBuilder {
         self
     }
 
-    /// Trusts the certificates in `pem` beside the platform's roots.
+    /// Whose certificates are trusted. Default: the platform's roots.
+    #[cfg(feature = "tls")]
+    pub fn roots(mut self, roots: Roots) -> Self {
+        self.tls.roots = roots;
+        self
+    }
+
+    /// Trusts the certificates in `pem` beside the roots.
     #[cfg(feature = "tls")]
     pub fn trust_pem(mut self, pem: &[u8]) -> Self {
         if let Err(error) = self.tls.trust(pem) {
+            self.fail(ConnectError::TlsUnavailable(error));
+        }
+        self
+    }
+
+    /// Shows this certificate chain to a server that asks for one; both are PEM, the key unencrypted.
+    #[cfg(feature = "tls")]
+    pub fn client_certificate(mut self, chain: &[u8], key: &[u8]) -> Self {
+        if let Err(error) = self.tls.identify(chain, key) {
             self.fail(ConnectError::TlsUnavailable(error));
         }
         self
@@ -325,8 +368,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConnectError::Options`] for the first option that was not valid, [`ConnectError::TlsUnavailable`] if TLS cannot
-    /// be set up.
+    /// [`ConnectError::Options`] for the first option that was not valid, [`ConnectError::TlsUnavailable`] for a certificate
+    /// that cannot be read.
     pub fn build(self) -> Result<Client, ConnectError> {
         if let Some(error) = self.error {
             return Err(error);

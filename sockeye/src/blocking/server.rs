@@ -185,6 +185,11 @@ impl<S: Transport> Upgrade<S> {
                 return Err(AcceptError::Rejected(rejection));
             }
         };
+        if options.choose_subprotocol(&self.request, &mut accepted).is_err() {
+            let rejection = Rejection::new(500);
+            self.reject(rejection.clone())?;
+            return Err(AcceptError::Rejected(rejection));
+        }
         adjust(&mut accepted);
         let mut response = Vec::new();
         accepted.write_http1(&mut response);

@@ -31,6 +31,8 @@ pub use self::builder::ClientBuilder;
 pub use self::dial::{Resolve, Resolving};
 pub use self::proxy::{ProxyError, ProxyUrlError, SocksReply};
 pub use self::redirect::RedirectError;
+#[cfg(feature = "blocking")]
+pub(crate) use self::refusal::BODY_MAX;
 pub use self::refusal::Refusal;
 
 use self::dial::Dialing;

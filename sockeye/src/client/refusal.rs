@@ -20,6 +20,14 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    pub(crate) fn new(response: Response, body: Vec<u8>, complete: bool) -> Self {
+        Self {
+            response,
+            body,
+            complete,
+        }
+    }
+
     /// The status, for example 403.
     #[must_use]
     pub const fn status(&self) -> u16 {
@@ -120,13 +128,9 @@ impl<T: AsyncRead + Unpin> Refusing<T> {
             state
         };
         let state = timeout_at(deadline, reading).await.unwrap_or(BodyState::Partial);
-        Box::new(Refusal {
-            response,
-            body,
-            complete: state == BodyState::Complete,
-        })
+        Box::new(Refusal::new(response, body, state == BodyState::Complete))
     }
 }
 
 /// Bytes of a body that are kept.
-const BODY_MAX: usize = 64 * 1024;
+pub(crate) const BODY_MAX: usize = 64 * 1024;

@@ -59,7 +59,7 @@ impl ServerOptions {
     /// # Errors
     ///
     /// [`OptionsError::SubprotocolNotOffered`] when the function makes one up.
-    pub(super) fn choose_subprotocol(&self, request: &Request, accepted: &mut Accepted) -> Result<(), OptionsError> {
+    pub(crate) fn choose_subprotocol(&self, request: &Request, accepted: &mut Accepted) -> Result<(), OptionsError> {
         let Some(Choose(choose)) = &self.shared.choose else {
             return Ok(());
         };

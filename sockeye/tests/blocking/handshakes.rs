@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 
 use sockeye::blocking::{self, Upgrade};
-use sockeye::handshake::{HandshakeError, Headers, Rejection};
+use sockeye::handshake::{Headers, Rejection};
 use sockeye::{AcceptError, ConnectError, ServerOptions};
 
 use crate::common::{REQUEST, serve, tcp_pair};
@@ -24,10 +24,15 @@ fn a_request_is_refused() {
     });
     let client = blocking::Client::builder().bearer_auth("fish").build().unwrap();
     let error = client.connect(&format!("ws://{address}/secret?a=b")).unwrap_err();
-    let ConnectError::Handshake(HandshakeError::Refused { status, headers }) = error else {
+    let ConnectError::Refused(refusal) = error else {
         panic!("{error:?}");
     };
-    assert_eq!((status, headers.text("WWW-Authenticate")), (401, Some("Bearer")));
+    assert_eq!(refusal.status(), 401);
+    assert_eq!(refusal.headers().text("WWW-Authenticate"), Some("Bearer"));
+    assert_eq!(
+        (refusal.body(), refusal.is_complete()),
+        (b"who are you?".as_slice(), true)
+    );
     server.join().unwrap();
 }
 
@@ -76,6 +81,24 @@ fn the_last_word_on_the_response_is_the_applications() {
     server.join().unwrap();
 }
 
+#[test]
+fn a_subprotocol_by_function() {
+    for (chosen, expected) in [("b", Some("b")), ("made up", None)] {
+        let (address, server) = serve(move |tcp| {
+            let options = ServerOptions::builder().choose_subprotocol(move |_, _| Some(chosen));
+            blocking::accept(tcp, &options.build().unwrap()).map(drop)
+        });
+        let client = blocking::Client::builder().subprotocol("a").subprotocol("b");
+        let connected = client.build().unwrap().connect(&format!("ws://{address}/"));
+        match (connected, expected) {
+            (Ok(ws), Some(expected)) => assert_eq!(ws.subprotocol(), Some(expected)),
+            (Err(ConnectError::Refused(refusal)), None) => assert_eq!(refusal.status(), 500),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(server.join().unwrap().is_ok(), expected.is_some());
+    }
+}
+
 /// Header values beyond ASCII are bytes, not a reason to panic.
 #[test]
 fn headers_beyond_ascii() {
@@ -107,9 +130,6 @@ fn h7_a_page_of_another_host() {
         .build()
         .unwrap();
     let error = client.connect(&format!("ws://{address}/")).unwrap_err();
-    assert!(matches!(
-        error,
-        ConnectError::Handshake(HandshakeError::Refused { status: 403, .. })
-    ));
+    assert!(matches!(error, ConnectError::Refused(refusal) if refusal.status() == 403));
     assert!(matches!(server.join().unwrap(), Err(AcceptError::Rejected(_))));
 }

@@ -95,12 +95,10 @@ fn half_a_request() {
 fn h10_responses_that_are_none() {
     type Check = fn(&ConnectError) -> bool;
     let cases: [(&[u8], Check); 6] = [
-        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", |error| {
-            matches!(
-                error,
-                ConnectError::Handshake(HandshakeError::Refused { status: 403, .. })
-            )
-        }),
+        (
+            b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+            |error| matches!(error, ConnectError::Refused(refusal) if refusal.status() == 403),
+        ),
         (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",

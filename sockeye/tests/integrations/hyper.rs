@@ -88,6 +88,20 @@ async fn h7_a_page_of_another_host() {
     talk(address, client).await;
 }
 
+/// A function chooses the subprotocol, here as in a server of our own; one that makes it up is the server's mistake.
+#[tokio::test]
+async fn a_subprotocol_by_function() {
+    let options = ServerOptions::builder().choose_subprotocol(|request, offered| match request.path() {
+        "/last" => offered.last().copied(),
+        _ => Some("made up"),
+    });
+    let address = serve_echo(options.build().unwrap()).await;
+    let client = Client::builder().subprotocol("a").subprotocol("b").build().unwrap();
+    let ws = client.connect(&format!("ws://{address}/last")).await.unwrap();
+    assert_eq!(ws.subprotocol(), Some("b"));
+    assert_eq!(refused(address, Client::builder().subprotocol("a")).await.0, 500);
+}
+
 /// M12: the limits of messages are the core's.
 #[tokio::test]
 async fn m12_the_limit_of_messages() {
