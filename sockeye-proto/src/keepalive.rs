@@ -241,6 +241,11 @@ impl Keepalive {
         }
     }
 
+    /// The connection is to end by then at the latest: from now only the close deadline counts.
+    pub fn end_by(&mut self, at: Duration) {
+        self.close_by = self.close_by.min(nanos(at)).min(NEVER - 1);
+    }
+
     /// When the peer must have finished the closing handshake, if a Close was sent.
     #[inline]
     #[must_use]

@@ -28,7 +28,7 @@ use crate::writer::MessageWriter;
 /// handshake is completed while `recv` is awaited, so a task that holds a `WebSocket` awaits `recv` most of the time,
 /// also when it expects no messages; or it [splits](Self::split) the connection and gives each half to a task.
 ///
-/// It is also a [`Stream`] of messages and a [`Sink`] for them.
+/// It is also a [`Stream`] of messages and a [`Sink`](futures_sink::Sink) for them.
 ///
 /// # Backpressure
 ///

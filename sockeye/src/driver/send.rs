@@ -31,6 +31,9 @@ impl Queued {
     }
 }
 
+/// Appends something to the output, or answers why it cannot.
+type Encode<'a> = dyn FnMut(&mut Connection, &mut Vec<u8>) -> Result<(), SendError> + 'a;
+
 impl<T> Driver<T> {
     /// Encodes something into the output: the part of a send that is done at once or not at all.
     pub(crate) fn queue(
@@ -177,10 +180,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
 
     /// The same as [`send`](Self::send), in one copy for all whose calls are few.
     #[inline(never)]
-    pub(super) fn send_seldom(
-        &mut self,
-        encode: &mut dyn FnMut(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
-    ) -> Queued {
+    pub(super) fn send_seldom(&mut self, encode: &mut Encode<'_>) -> Queued {
         self.send(encode)
     }
 

@@ -100,11 +100,17 @@ impl<T> Driver<T> {
     fn go_away(&mut self, stopping: Stopping) {
         self.leaving = true;
         // The closing handshake has its own time, from now or from when it began, and no more than this.
+        if let Some(own) = Instant::now().checked_add(self.timer.close_within()) {
+            self.timer.end_by(own);
+        }
         self.timer.end_by(stopping.deadline);
         if self.state() == CloseState::Open {
             // RFC 6455 §7.4.1: "1001 indicates that an endpoint is "going away", such as a server going down". A transport
             // that is broken is found to be so by whoever waits for it.
-            let _ = self.queue_close(CloseCode::GOING_AWAY, REASON);
+            let queued = self.queue_now(|connection, output| connection.close(CloseCode::GOING_AWAY, REASON, output));
+            if queued.is_ok() {
+                self.close_was_sent(REASON);
+            }
         }
     }
 
@@ -122,7 +128,7 @@ impl<T> Driver<T> {
             send_queue: self.send_queue,
             settled: false,
             stalled: self.stalled,
-            streaming: self.streaming,
+            streaming: false,
             within_message: self.within_message,
             ending: self.ending,
             leaving: self.leaving,

@@ -27,8 +27,6 @@ pub(super) struct Timer {
     waker: Option<Waker>,
     /// Whether there is nothing to wait for.
     off: bool,
-    /// When the connection ends at the latest, since its server does.
-    latest: Option<Instant>,
 }
 
 impl Timer {
@@ -39,31 +37,7 @@ impl Timer {
             sleep: None,
             waker: None,
             off: false,
-            latest: None,
         }
-    }
-
-    /// The connection ends by then, whatever the closing handshake has come to.
-    pub(super) fn end_by(&mut self, at: Instant) {
-        self.latest = Some(at);
-        self.waker = None;
-    }
-
-    /// How long the peer has for the closing handshake.
-    pub(super) fn close_within(&self) -> Duration {
-        self.keepalive.timing().close_within
-    }
-
-    /// When the connection is to be over, if its end has begun.
-    fn end(&self) -> Option<Duration> {
-        let latest = self.latest.map(|latest| latest.saturating_duration_since(self.epoch));
-        [self.keepalive.close_by(), latest].into_iter().flatten().min()
-    }
-
-    /// Takes everything out of the timer of a driver that is dropped.
-    pub(super) fn take(&mut self) -> Self {
-        let spent = Self::new(Arc::new(self.keepalive.timing().clone()));
-        std::mem::replace(self, spent)
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -84,9 +58,32 @@ impl Timer {
         self.waker = None;
     }
 
+    /// The connection is to end by then at the latest.
+    pub(super) fn end_by(&mut self, instant: Instant) {
+        let at = instant.saturating_duration_since(self.epoch);
+        self.keepalive.end_by(at);
+        self.waker = None;
+    }
+
+    /// How long the peer has for the closing handshake.
+    pub(super) fn close_within(&self) -> Duration {
+        self.keepalive.timing().close_within
+    }
+
+    /// Takes the timer to where the connection goes on.
+    pub(super) fn take(&mut self) -> Self {
+        Self {
+            keepalive: self.keepalive.clone(),
+            epoch: self.epoch,
+            sleep: self.sleep.take(),
+            waker: None,
+            off: false,
+        }
+    }
+
     #[inline]
     pub(super) fn is_closing(&self) -> bool {
-        self.keepalive.close_by().is_some() || self.latest.is_some()
+        self.keepalive.close_by().is_some()
     }
 
     /// Ready at that time; until then this task, and no other, is woken then.
@@ -117,7 +114,8 @@ impl<T> Driver<T> {
     /// The clock is asked first: the runtime may not have got to its timers while the peer sends without a pause.
     pub(super) fn deadline_passed(&mut self, cx: &mut Context<'_>) -> bool {
         self.timer
-            .end()
+            .keepalive
+            .close_by()
             .is_some_and(|by| by <= self.timer.now() || self.timer.poll_until(by, cx).is_ready())
     }
 

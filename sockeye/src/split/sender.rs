@@ -21,7 +21,7 @@ use crate::writer::MessageWriter;
 /// The half that sends. See [`WebSocket::split`](crate::WebSocket::split).
 ///
 /// It is cheap to clone, for as many tasks as want to send. What its methods queue leaves at once if the transport takes
-/// it. The closing handshake is completed by the [`Receiver`], which is to be polled to its end. The transport ends when
+/// it. The closing handshake is completed by the [`Receiver`](crate::Receiver), which is to be polled to its end. The transport ends when
 /// the receiver and all senders are dropped.
 pub struct Sender<T> {
     pub(super) shared: Arc<Shared<T>>,
@@ -125,7 +125,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Sender<T> {
             .await
     }
 
-    /// Sends a Close, after which nothing can be sent. The [`Receiver`] ends when the peer has answered, or after the
+    /// Sends a Close, after which nothing can be sent. The [`Receiver`](crate::Receiver) ends when the peer has answered, or after the
     /// close deadline.
     ///
     /// # Errors
@@ -182,7 +182,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Sender<T> {
         Ok(MessageWriter::new(Handle::Half(&self.shared), kind))
     }
 
-    /// Sends a ping, and answers the future of its round-trip time, which is ready while the [`Receiver`] is awaited; see
+    /// Sends a ping, and answers the future of its round-trip time, which is ready while the [`Receiver`](crate::Receiver) is awaited; see
     /// [`WebSocket::measure_latency`](crate::WebSocket::measure_latency).
     ///
     /// # Errors
@@ -213,8 +213,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Sender<T> {
         sent
     }
 
-    /// Encodes something into the output, whatever room there is, and answers where that ends with it;
-    /// [`flush`](Self::flush) sees to it that it leaves.
+    /// Encodes something into the output, and answers where that ends with it; [`flush`](Self::flush) sees to it that it leaves.
     pub(crate) fn queue(
         &self,
         encode: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), SendError>,
