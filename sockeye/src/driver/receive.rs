@@ -80,7 +80,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                     Ok(()) => Ok(Found::Input),
                     Err(error) => {
                         self.end();
-                        Err(Box::new(error))
+                        Err(error)
                     }
                 });
             }
@@ -167,7 +167,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
                     self.end();
-                    return Poll::Ready(Err(error));
+                    return Poll::Ready(Err(*error));
                 }
                 Poll::Pending => return Poll::Pending,
             }
@@ -202,38 +202,48 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     /// Ready when there is more input. What was sent meanwhile is written first.
-    fn poll_input(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Result<(), Error>> {
+    ///
+    /// Errors are in boxes here, so that what usually comes back is in registers.
+    fn poll_input(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Result<(), Box<Error>>> {
         self.leave_if_told();
-        let flushed = if self.settled && self.replies.is_empty() {
-            Poll::Ready(Ok(()))
-        } else {
+        let mut stuck = false;
+        let mut failed = None;
+        if !self.settled || !self.replies.is_empty() {
             if !self.settled {
                 self.timer.keepalive.passed();
             }
-            self.poll_flush(cx.write)
-        };
+            match self.poll_flush(cx.write) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => failed = Some(Box::new(error)),
+                Poll::Pending => stuck = true,
+            }
+        }
         // Before the read: a peer that sends without a pause does not put it off.
         if self.timer.is_closing() && self.deadline_passed(cx.write) {
-            return Poll::Ready(Err(self.closing_timed_out()));
+            return Poll::Ready(Err(Box::new(self.closing_timed_out())));
         }
-        let read = if flushed.is_pending() && self.unanswered > UNANSWERED_PINGS {
-            Poll::Pending
-        } else {
-            self.poll_read(cx.read)
-        };
-        match (read, flushed) {
-            (Poll::Ready(Ok(0)), _) => Poll::Ready(Err(Error::ConnectionLost)),
-            (Poll::Ready(Ok(_)), _) => {
-                self.timer.keepalive.heard();
-                Poll::Ready(Ok(()))
+        if !(stuck && self.unanswered > UNANSWERED_PINGS) {
+            match self.poll_read(cx.read) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Box::new(Error::ConnectionLost))),
+                Poll::Ready(Ok(_)) => {
+                    self.timer.keepalive.heard();
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Box::new(error.into()))),
+                Poll::Pending => {}
             }
-            (Poll::Ready(Err(error)), _) => Poll::Ready(Err(error.into())),
-            // Only now: what the peer sent before it stopped to read, its Close perhaps, is still delivered.
-            (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
-            (Poll::Pending, _) if self.leave_or_wait(cx.write) => self.poll_input(cx),
-            (Poll::Pending, _) if self.timer.is_closing() => Poll::Pending,
-            (Poll::Pending, _) => self.poll_timer(cx.write).map(Err),
         }
+        // Only now: what the peer sent before it stopped to read, its Close perhaps, is still delivered.
+        if let Some(error) = failed {
+            return Poll::Ready(Err(error));
+        }
+        if self.leave_or_wait(cx.write) {
+            return self.poll_input(cx);
+        }
+        if self.timer.is_closing() {
+            return Poll::Pending;
+        }
+        self.poll_timer(cx.write).map(Err)
     }
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

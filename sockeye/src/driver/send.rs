@@ -63,7 +63,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     pub(super) fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         self.wait_no_longer(cx);
         if !self.timer.is_closing() {
-            return self.poll_timer(cx);
+            return self.poll_timer(cx).map(|error| *error);
         }
         match self.deadline_passed(cx) {
             true => Poll::Ready(self.closing_timed_out()),

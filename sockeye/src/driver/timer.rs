@@ -152,11 +152,11 @@ impl<T> Driver<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Does what is due while a task waits, and has it woken when more is. Ready when the connection is to be given up.
     #[inline]
-    pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+    pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Box<Error>> {
         if self.timer.is_quiet(cx.waker()) {
             return Poll::Pending;
         }
-        self.poll_due(cx)
+        self.poll_due(cx).map(Box::new)
     }
 
     #[inline(never)]
