@@ -37,11 +37,12 @@ pub struct Prepared {
     compressed: Option<Compressed>,
 }
 
-/// The payload of the compressed frame, and the window that it takes to inflate it.
+/// The compressed frame, and the window that it takes to inflate it.
 #[cfg(feature = "deflate")]
 #[derive(Debug, Clone)]
 struct Compressed {
-    body: Bytes,
+    frame: Bytes,
+    header_length: usize,
     window_bits: u8,
 }
 
@@ -51,20 +52,10 @@ impl Prepared {
     pub fn new<'a>(payload: impl Into<Payload<'a>>) -> Self {
         let payload = payload.into();
         let bytes = payload.as_bytes();
-        let header = FrameHeader {
-            fin: true,
-            rsv1: false,
-            opcode: payload.kind().opcode(),
-            masking_key: None,
-            payload_length: bytes.len() as u64,
-        };
-        let mut frame = Vec::with_capacity(FrameHeader::MAX_LENGTH + bytes.len());
-        header.encode(&mut frame);
-        let header_length = frame.len();
-        frame.extend_from_slice(bytes);
+        let (frame, header_length) = encode(payload.kind(), false, bytes);
         Self {
             kind: payload.kind(),
-            frame: frame.into(),
+            frame,
             header_length,
             #[cfg(feature = "deflate")]
             compressed: None,
@@ -80,8 +71,12 @@ impl Prepared {
         let mut encoder = crate::deflate::take_shared_encoder(options);
         let body = encoder.compress(self.payload());
         if body.len() < self.payload().len() {
-            let body = Bytes::copy_from_slice(body);
-            self.compressed = Some(Compressed { body, window_bits });
+            let (frame, header_length) = encode(self.kind, true, body);
+            self.compressed = Some(Compressed {
+                frame,
+                header_length,
+                window_bits,
+            });
         }
         crate::deflate::put_encoder(encoder);
         self
@@ -105,17 +100,50 @@ impl Prepared {
         &self.frame
     }
 
-    /// The compressed payload, for a connection whose own window has this many bits; 0: no compression was agreed.
+    /// The frame as a server sends it on a connection whose own window has this many bits; 0: no compression was agreed.
+    ///
+    /// [`Connection::shared_window`](crate::connection::Connection::shared_window) tells how many, and whether it may be sent.
+    #[must_use]
+    pub fn shared_frame(&self, window_bits: u8) -> &Bytes {
+        #[cfg(feature = "deflate")]
+        if let Some(compressed) = self.compressed_for(window_bits) {
+            return &compressed.frame;
+        }
+        let _ = window_bits;
+        &self.frame
+    }
+
+    /// The compressed payload, for a connection whose own window has this many bits.
     pub(crate) fn compressed(&self, window_bits: u8) -> Option<&[u8]> {
         #[cfg(feature = "deflate")]
-        if let Some(compressed) = &self.compressed
-            && compressed.window_bits <= window_bits
-        {
-            return Some(&compressed.body);
+        if let Some(compressed) = self.compressed_for(window_bits) {
+            return Some(&compressed.frame[compressed.header_length..]);
         }
         let _ = window_bits;
         None
     }
+
+    #[cfg(feature = "deflate")]
+    fn compressed_for(&self, window_bits: u8) -> Option<&Compressed> {
+        let compressed = self.compressed.as_ref()?;
+        (compressed.window_bits <= window_bits).then_some(compressed)
+    }
+}
+
+/// A server's frame, and the length of its header.
+fn encode(kind: MessageKind, rsv1: bool, payload: &[u8]) -> (Bytes, usize) {
+    let header = FrameHeader {
+        fin: true,
+        rsv1,
+        opcode: kind.opcode(),
+        masking_key: None,
+        payload_length: payload.len() as u64,
+    };
+    let mut frame = Vec::with_capacity(FrameHeader::MAX_LENGTH + payload.len());
+    header.encode(&mut frame);
+    let header_length = frame.len();
+    frame.extend_from_slice(payload);
+    (frame.into(), header_length)
 }
 
 impl From<&Message> for Prepared {

@@ -188,16 +188,23 @@ impl Connection {
     }
 
     pub(super) fn assembled(&self) -> Option<Event<&[u8]>> {
-        match self.extra.as_ref()?.assembly.as_ref()? {
-            Assembly::Text(text) => text.as_str().map(Event::Text),
-            Assembly::Binary(bytes) => Some(Event::Binary(bytes)),
-        }
+        self.extra.as_ref()?.assembly.as_ref()?.event()
     }
 
     pub(super) fn take_assembled(&mut self) -> Option<Event<Bytes>> {
         match self.extra.as_mut()?.assembly.take()? {
             Assembly::Text(text) => Some(Event::Text(text.into_utf8_bytes().ok()?)),
             Assembly::Binary(bytes) => Some(Event::Binary(bytes.into())),
+        }
+    }
+}
+
+impl Assembly {
+    /// The message, if it is one.
+    pub(super) fn event(&self) -> Option<Event<&[u8]>> {
+        match self {
+            Self::Text(text) => text.as_str().map(Event::Text),
+            Self::Binary(bytes) => Some(Event::Binary(bytes)),
         }
     }
 }

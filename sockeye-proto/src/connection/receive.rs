@@ -13,7 +13,7 @@ use crate::deflate;
 use crate::error::ProtocolError;
 use crate::frame::{ControlPayload, FrameHeader, Opcode};
 use crate::mask;
-use crate::message::{Message, MessageKind};
+use crate::message::{Assembly, Message, MessageKind};
 use crate::utf8::{Utf8Bytes, Validator};
 
 /// What one call of [`Connection::receive`] found.
@@ -76,6 +76,75 @@ impl Connection {
             Some(Item::Close(frame)) => Some(Event::Close(frame)),
         };
         Ok(Received { consumed, event })
+    }
+
+    /// Finds the next event in `input` as [`receive`](Self::receive) does, and lends its data to `take` together with the
+    /// connection, so that an answer can be sent while the data is still there. Answers how many bytes are done with, and
+    /// what `take` made of the event, if there was one.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive).
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use sockeye_proto::connection::{Config, Connection, Event, Role};
+    /// # let config = Arc::new(Config::new(|bytes| bytes.fill(0x2a)));
+    /// let mut connection = Connection::new(Role::Server, config);
+    /// let mut input = *b"\x82\x83\0\0\0\0abc";
+    /// let mut output = Vec::new();
+    /// let (consumed, _) = connection.receive_with(&mut input, &mut output, |connection, event, output| {
+    ///     if let Event::Binary(data) = event {
+    ///         connection.send(data, output)?;
+    ///     }
+    ///     Ok::<_, sockeye_proto::error::SendError>(())
+    /// })?;
+    /// assert_eq!((consumed, output.as_slice()), (9, b"\x82\x03abc".as_slice()));
+    /// # Ok::<(), sockeye_proto::error::ProtocolError>(())
+    /// ```
+    #[inline]
+    pub fn receive_with<R>(
+        &mut self,
+        input: &mut [u8],
+        out: &mut Vec<u8>,
+        take: impl FnOnce(&mut Self, Event<&[u8]>, &mut Vec<u8>) -> R,
+    ) -> Result<(usize, Option<R>), ProtocolError> {
+        let (consumed, item) = self.step_or_fail(input, out)?;
+        let taken = match item {
+            None => return Ok((consumed, None)),
+            Some(Item::Whole(MessageKind::Text, range)) => match simdutf8::basic::from_utf8(&input[range]) {
+                Ok(text) => take(self, Event::Text(text), out),
+                Err(_) => return Err(self.fail(ProtocolError::InvalidUtf8, out)),
+            },
+            Some(Item::Whole(MessageKind::Binary, range)) => take(self, Event::Binary(&input[range]), out),
+            Some(Item::Assembled) => {
+                // Out of the connection for as long as it is lent.
+                let assembly = self.extra.as_mut().and_then(|extra| extra.assembly.take());
+                let Some(event) = assembly.as_ref().and_then(Assembly::event) else {
+                    return Ok((consumed, None));
+                };
+                take(self, event, out)
+            }
+            Some(Item::Chunk(kind, range, fin)) => {
+                let data = &input[range];
+                take(self, Event::Chunk { kind, data, fin }, out)
+            }
+            Some(Item::Inflated(kind, length, fin)) => {
+                let inflater = self.extra.as_mut().and_then(|extra| extra.inflater.take());
+                let data = inflater.as_ref().map_or(&[][..], |inflater| inflater.output(length));
+                let taken = take(self, Event::Chunk { kind, data, fin }, out);
+                match inflater {
+                    // Failed or closed meanwhile: it is of no more use.
+                    Some(inflater) if self.state == CloseState::Closed => deflate::put_inflater(inflater),
+                    inflater => self.extra().inflater = inflater,
+                }
+                taken
+            }
+            Some(Item::Ping(range)) => take(self, Event::Ping(&input[range]), out),
+            Some(Item::Pong(range)) => take(self, Event::Pong(&input[range]), out),
+            Some(Item::Close(frame)) => take(self, Event::Close(frame), out),
+        };
+        Ok((consumed, Some(taken)))
     }
 
     /// The short way for what most traffic is: copies a message that came in one frame, uncompressed, stands whole at the

@@ -159,12 +159,32 @@ impl Connection {
             return Ok(());
         };
         self.append(true, true, prepared.kind().opcode(), body, out);
-        // The peer's window has moved on without our compressor, whose next message must not refer to what it holds.
+        self.forget_window();
+        Ok(())
+    }
+
+    /// For a server that writes the frame of a [`Prepared`] itself, the same bytes to many: whether a message may be sent
+    /// now, and by how many window bits [`Prepared::shared_frame`] chooses its form. The frame counts as sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    #[inline]
+    pub fn shared_window(&mut self) -> Result<u8, SendError> {
+        self.check_can_begin()?;
+        let window_bits = self.deflate.map_or(0, |agreed| agreed.own_window_bits(self.role));
+        if window_bits > 0 {
+            self.forget_window();
+        }
+        Ok(window_bits)
+    }
+
+    /// The peer's window has moved on without our compressor, whose next message must not refer to what it holds.
+    fn forget_window(&mut self) {
         if let Some(deflater) = self.extra.as_mut().and_then(|extra| extra.deflater.take()) {
             deflate::put_deflater(deflater);
             self.drop_empty_extra();
         }
-        Ok(())
     }
 
     /// Appends a ping of at most 125 bytes.
