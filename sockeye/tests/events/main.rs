@@ -8,3 +8,5 @@ mod orders;
 mod rules;
 mod rules_close;
 mod streams;
+#[path = "../support/mod.rs"]
+mod support;

@@ -65,19 +65,19 @@ async fn rule_02_protocols_are_offered_as_given() {
     let (listener, url) = listen().await;
     let one = WebSocket::new(&url, "chat").unwrap();
     let server = Raw::accept_with(&listener, "Sec-WebSocket-Protocol: chat\r\n").await;
-    assert_eq!(header(&server.request, "Sec-WebSocket-Protocol"), Some("chat"));
+    assert_eq!(header(&server.head, "Sec-WebSocket-Protocol"), Some("chat"));
     expect(&one, "open").await;
     assert_eq!(one.protocol(), "chat");
 
     let two = WebSocket::new(&url, ["chat.v2", "chat"]).unwrap();
     let server = Raw::accept_with(&listener, "Sec-WebSocket-Protocol: chat\r\n").await;
-    assert_eq!(header(&server.request, "Sec-WebSocket-Protocol"), Some("chat.v2, chat"));
+    assert_eq!(header(&server.head, "Sec-WebSocket-Protocol"), Some("chat.v2, chat"));
     expect(&two, "open").await;
     assert_eq!(two.protocol(), "chat");
 
     let none = WebSocket::new(&url, ()).unwrap();
     let server = Raw::accept(&listener).await;
-    assert_eq!(header(&server.request, "Sec-WebSocket-Protocol"), None);
+    assert_eq!(header(&server.head, "Sec-WebSocket-Protocol"), None);
     expect(&none, "open").await;
     assert_eq!(none.protocol(), "");
 }

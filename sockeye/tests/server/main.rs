@@ -8,6 +8,8 @@ mod metrics;
 mod request;
 mod serve;
 mod shutdown;
+#[path = "../support/mod.rs"]
+mod support;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tracing")]

@@ -14,5 +14,7 @@ mod keepalive;
 mod opening;
 mod sequences;
 mod streaming;
+#[path = "../support/mod.rs"]
+mod support;
 #[cfg(feature = "tls")]
 mod tls;
