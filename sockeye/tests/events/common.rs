@@ -37,6 +37,28 @@ pub(crate) async fn accept(listener: &TcpListener) -> sockeye::WebSocket<TcpStre
     sockeye::accept(io, &ServerOptions::default()).await.unwrap()
 }
 
+/// An object that connects, and the listener that it will find.
+pub(crate) async fn connecting() -> (WebSocket, TcpListener) {
+    let (listener, url) = listen().await;
+    (WebSocket::new(&url, ()).unwrap(), listener)
+}
+
+/// An object that does not know yet that its server has accepted it, what its callbacks are told, and the server.
+pub(crate) async fn connected() -> (WebSocket, Log, Raw) {
+    let (ws, listener) = connecting().await;
+    let log = log(&ws);
+    let server = Raw::accept(&listener).await;
+    (ws, log, server)
+}
+
+/// An object whose connection is open and has told so, and the server that it is connected to.
+pub(crate) async fn open() -> (WebSocket, Raw) {
+    let (ws, listener) = connecting().await;
+    let server = Raw::accept(&listener).await;
+    expect(&ws, "open").await;
+    (ws, server)
+}
+
 /// A server that reads a request and answers with these bytes.
 pub(crate) async fn answer(listener: &TcpListener, response: &str) -> TcpStream {
     let (mut io, _) = listener.accept().await.unwrap();
