@@ -84,7 +84,7 @@ use tokio::time::timeout_at;
 
 use crate::driver::Driver;
 use crate::error::AcceptError;
-use crate::server::ServerOptions;
+use crate::options::ServerOptions;
 use crate::socket::{Handshake, WebSocket};
 
 /// The transport of a WebSocket that came out of a hyper server: a TCP or TLS connection, or a stream of HTTP/2.

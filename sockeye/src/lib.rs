@@ -68,11 +68,11 @@ pub use self::client::{Client, ClientBuilder, connect};
 pub use self::client::{ProxyError, ProxyUrlError, RedirectError, Refusal, Resolve, Resolving, SocksReply};
 pub use self::driver::{ClosedBy, Delivery, RoundTrip};
 pub use self::error::{AcceptError, ConnectError, Error, Full};
+pub use self::options::{ServerOptions, ServerOptionsBuilder};
 pub use self::reader::MessageReader;
 pub use self::sending::Sending;
 pub use self::server::{
-    Address, HandlerOutput, Incoming, Limits, Listener, Server, ServerBuilder, ServerOptions, ServerOptionsBuilder,
-    ShutdownReport, Upgrade, accept,
+    Address, HandlerOutput, Incoming, Limits, Listener, Server, ServerBuilder, ShutdownReport, Upgrade, accept,
 };
 #[cfg(feature = "tls")]
 pub use self::server::{ServerTls, ServerTlsBuilder, TlsError};

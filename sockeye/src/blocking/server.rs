@@ -18,7 +18,7 @@ use super::socket::WebSocket;
 use super::stream::Stream;
 use super::transport::Transport;
 use crate::error::AcceptError;
-use crate::server::ServerOptions;
+use crate::options::ServerOptions;
 use crate::socket::Handshake;
 
 /// Accepts a WebSocket over `io`, on which a client is about to send its request. Blocks for the handshake timeout of the

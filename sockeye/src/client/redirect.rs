@@ -45,7 +45,7 @@ impl std::error::Error for RedirectError {
 /// Connects to `uri`, or to where its server sends us.
 pub(super) async fn follow(shared: &Shared, mut uri: WebSocketUri) -> Result<WebSocket<Stream>, ConnectError> {
     let deadline = shared.deadline();
-    let mut options = Cow::Borrowed(&shared.handshake);
+    let mut options = Cow::Borrowed(&shared.settings.handshake);
     let mut visited = Visited::Named;
     let mut left = shared.redirects;
     loop {

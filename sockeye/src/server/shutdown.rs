@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::time::timeout_at;
 
 use super::Server;
+use super::deadline::far_from_now;
 use super::limits::Registry;
-use super::options::far_from_now;
 
 /// What became of the connections of a server that was shut down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,11 +18,11 @@ use tokio::time::{Instant, timeout_at};
 use super::cookies::cookies;
 use super::limits::HandshakeSlot;
 use super::listener::Address;
-use super::options::ServerOptions;
 use super::place::Place;
 use crate::driver::{Driver, Served};
 use crate::error::AcceptError;
 use crate::observe::Watch;
+use crate::options::ServerOptions;
 use crate::socket::{Handshake, WebSocket};
 use crate::transport::Stream;
 

@@ -115,7 +115,9 @@ pub(super) async fn tunnel(shared: &Shared, proxy: &Proxy, uri: &WebSocketUri) -
     // /host/ and port /port/, then the client SHOULD connect to that proxy and ask it to open a TCP connection to the
     // host given by /host/ and the port given by /port/."
     let stream = match proxy.kind {
-        Kind::Http | Kind::Https => http::connect(reach(shared, proxy).await?, proxy, uri, shared.limits).await?,
+        Kind::Http | Kind::Https => {
+            http::connect(reach(shared, proxy).await?, proxy, uri, shared.settings.limits).await?
+        }
         Kind::Socks5h => socks5(shared, proxy, Target::named(uri.host(), uri.port())).await?,
         Kind::Socks5 => {
             // The proxy is told one address, so the choice is ours: one that it cannot reach may have a sibling that it can.

@@ -47,7 +47,7 @@ pub(crate) enum Peer {
 }
 
 /// The TLS of a client.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct ClientTls {
     pub(crate) roots: Roots,
     /// Trusted beside the roots.
