@@ -18,6 +18,7 @@ use crate::byte_stream::ByteStream;
 use crate::driver::{ClosedBy, Driver};
 use crate::error::Error;
 use crate::handle::{Handle, with_wakers};
+use crate::opened::Handshake;
 use crate::reader::MessageReader;
 use crate::split::{self, Receiver, Sender};
 use crate::writer::MessageWriter;
@@ -78,14 +79,6 @@ use crate::writer::MessageWriter;
 pub struct WebSocket<T> {
     pub(crate) driver: Driver<T>,
     pub(crate) handshake: Handshake,
-}
-
-/// What the opening handshake left to know.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Handshake {
-    pub(crate) subprotocol: Option<Box<str>>,
-    /// The peer's headers: a client has those of the response, a server those of the request.
-    pub(crate) headers: Headers,
 }
 
 impl<T> WebSocket<T> {

@@ -16,14 +16,13 @@ use super::deadline::{Deadline, is_timeout};
 use super::socket::WebSocket;
 use super::stream::Stream;
 use super::transport::Transport;
-use crate::client::{BODY_MAX, Refusal};
 use crate::entropy;
-use crate::error::ConnectError;
-#[cfg(feature = "tls")]
+use crate::error::{BODY_MAX, ConnectError, Refusal};
+use crate::opened::Handshake;
+#[cfg(feature = "_rustls")]
 use crate::options::tls_options;
 use crate::options::{ClientSettings, client_options, message_options};
-use crate::socket::Handshake;
-#[cfg(feature = "tls")]
+#[cfg(feature = "_rustls")]
 use crate::transport::tls::Peer;
 
 /// Connects to `url` with the defaults of [`Client::builder`].
@@ -44,6 +43,16 @@ pub fn connect(url: &str) -> Result<WebSocket<Stream>, ConnectError> {
 }
 
 /// Opens connections, all with the same options. Cheap to clone.
+///
+/// It does less than the async client on the way to the server:
+///
+/// - it goes through no proxy, and does not look at `HTTP_PROXY` and its kin. [`connect_over`](Self::connect_over) takes a
+///   tunnel that somebody else has made;
+/// - it follows no redirects: they are [`ConnectError::Refused`], with the `Location` among the headers;
+/// - it tries the addresses of a host one after the other, each with an equal share of the time that is left, and does not
+///   race them (RFC 8305);
+/// - it has the system's resolver alone, whose time does not count towards the deadline, and neither a local address nor TCP
+///   keepalive to choose.
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -81,9 +90,11 @@ impl Client {
     /// ```
     pub fn connect(&self, url: &str) -> Result<WebSocket<Stream>, ConnectError> {
         let uri = WebSocketUri::parse(url)?;
-        #[cfg(not(feature = "tls"))]
+        #[cfg(not(feature = "_rustls"))]
         if uri.secure() {
-            return Err(ConnectError::TlsUnavailable("the feature `tls` is off".into()));
+            return Err(ConnectError::TlsUnavailable(
+                "the features `tls` and `blocking-tls` are off".into(),
+            ));
         }
         let addresses = (uri.host(), uri.port()).to_socket_addrs();
         let addresses: Vec<_> = addresses.map_err(ConnectError::Resolve)?.collect();
@@ -91,7 +102,7 @@ impl Client {
         let tcp = connect_any(&addresses, deadline)?;
         // Messages are small and their senders have batched them: waiting for more only adds a round trip.
         tcp.set_nodelay(true).map_err(ConnectError::Connect)?;
-        #[cfg(feature = "tls")]
+        #[cfg(feature = "_rustls")]
         if uri.secure() {
             let tls = &self.shared.settings.tls;
             let config = tls.config(Peer::Server).map_or_else(|| tls.make(Peer::Server), Ok);
@@ -279,5 +290,5 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 client_options!(ClientBuilder);
 message_options!(ClientBuilder);
-#[cfg(feature = "tls")]
+#[cfg(feature = "_rustls")]
 tls_options!(ClientBuilder);

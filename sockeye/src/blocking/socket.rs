@@ -19,7 +19,7 @@ use super::outbox::Outgoing;
 use super::split::{self, Receiver, Sender};
 use super::transport::{Transport, TryClone};
 use crate::error::Error;
-use crate::socket::Handshake;
+use crate::opened::Handshake;
 
 /// An open WebSocket over a transport `S`, client or server.
 ///

@@ -9,9 +9,9 @@ use sockeye_proto::handshake::OptionsError;
 use sockeye_proto::handshake::client::ClientOptions;
 
 use super::dial::{ATTEMPT_DELAY_MIN, Dialing, Resolve};
-use super::proxy::{Environment, Proxies, Proxy, ProxyError};
+use super::proxy::{Environment, Proxies, Proxy};
 use super::{Client, Shared};
-use crate::error::ConnectError;
+use crate::error::{ConnectError, ProxyError};
 #[cfg(feature = "tls")]
 use crate::options::tls_options;
 use crate::options::{ClientSettings, SocketOptions, client_options, message_options, socket_options};

@@ -29,20 +29,16 @@ use tokio::time::{Instant, timeout_at};
 
 pub use self::builder::ClientBuilder;
 pub use self::dial::{Resolve, Resolving};
-pub use self::proxy::{ProxyError, ProxyUrlError, SocksReply};
-pub use self::redirect::RedirectError;
-#[cfg(feature = "blocking")]
-pub(crate) use self::refusal::BODY_MAX;
-pub use self::refusal::Refusal;
 
 use self::dial::Dialing;
 use self::proxy::Proxies;
 use self::refusal::Refusing;
 use crate::driver::Driver;
 use crate::entropy;
-use crate::error::ConnectError;
+use crate::error::{ConnectError, ProxyError};
+use crate::opened::Handshake;
 use crate::options::{ClientSettings, SocketOptions};
-use crate::socket::{Handshake, WebSocket};
+use crate::socket::WebSocket;
 use crate::transport::Stream;
 #[cfg(feature = "tls")]
 use crate::transport::tls::{Peer, rustls};

@@ -8,7 +8,7 @@ use sockeye_proto::handshake::HandshakeLimits;
 use sockeye_proto::handshake::client::ClientOptions;
 
 use crate::entropy;
-#[cfg(feature = "tls")]
+#[cfg(feature = "_rustls")]
 use crate::transport::tls::ClientTls;
 
 /// The options that both clients have, the async one and the blocking one.
@@ -18,7 +18,7 @@ pub(crate) struct ClientSettings {
     pub(crate) limits: HandshakeLimits,
     pub(crate) config: Arc<Config>,
     pub(crate) handshake_timeout: Duration,
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "_rustls")]
     pub(crate) tls: Arc<ClientTls>,
 }
 
@@ -29,13 +29,13 @@ impl Default for ClientSettings {
             limits: HandshakeLimits::default(),
             config: Arc::new(Config::new(entropy::fill)),
             handshake_timeout: Duration::from_secs(10),
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "_rustls")]
             tls: Arc::default(),
         }
     }
 }
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "_rustls")]
 impl ClientSettings {
     pub(crate) fn tls_mut(&mut self) -> &mut ClientTls {
         Arc::make_mut(&mut self.tls)
@@ -110,7 +110,7 @@ macro_rules! client_options {
 }
 
 /// The methods of the same builder that concern TLS.
-#[cfg(feature = "tls")]
+#[cfg(feature = "_rustls")]
 macro_rules! tls_options {
     ($builder:ty) => {
         impl $builder {
@@ -155,5 +155,5 @@ macro_rules! tls_options {
 }
 
 pub(crate) use client_options;
-#[cfg(feature = "tls")]
+#[cfg(feature = "_rustls")]
 pub(crate) use tls_options;

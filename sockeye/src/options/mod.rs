@@ -8,7 +8,7 @@ mod message;
 mod server;
 mod socket;
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "_rustls")]
 pub(crate) use self::client::tls_options;
 pub(crate) use self::client::{ClientSettings, client_options};
 pub(crate) use self::message::message_options;

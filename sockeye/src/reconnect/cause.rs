@@ -11,8 +11,7 @@ use sockeye_proto::handshake::{HandshakeError, Headers, OptionsError};
 use sockeye_proto::uri::UriError;
 
 use super::policy::Retry;
-use crate::client::{ProxyError, SocksReply};
-use crate::error::{ConnectError, Error};
+use crate::error::{ConnectError, Error, ProxyError, SocksReply};
 
 /// What hooks fail with.
 pub type HookError = Box<dyn StdError + Send + Sync>;
@@ -206,7 +205,7 @@ mod tests {
     use sockeye_proto::utf8::Utf8Bytes;
 
     use super::*;
-    use crate::client::RedirectError;
+    use crate::error::RedirectError;
 
     fn noon() -> SystemTime {
         httpdate::parse_http_date("Fri, 20 Nov 2026 12:00:00 GMT").unwrap()

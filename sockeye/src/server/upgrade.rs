@@ -22,8 +22,9 @@ use super::place::Place;
 use crate::driver::{Driver, Served};
 use crate::error::AcceptError;
 use crate::observe::Watch;
+use crate::opened::Handshake;
 use crate::options::ServerOptions;
-use crate::socket::{Handshake, WebSocket};
+use crate::socket::WebSocket;
 use crate::transport::Stream;
 
 /// A request that has been read and not answered: time to look at it, and to accept, reject, or answer it with a page.

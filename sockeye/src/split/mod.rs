@@ -19,7 +19,8 @@ pub use self::sender::Sender;
 
 use crate::driver::{ClosedBy, Driver, Wakers};
 use crate::error::Error;
-use crate::socket::{Handshake, WebSocket};
+use crate::opened::Handshake;
+use crate::socket::WebSocket;
 
 pub(crate) fn split<T>(ws: WebSocket<T>) -> (Sender<T>, Receiver<T>) {
     let shared = share(ws);

@@ -8,5 +8,7 @@ mod halves;
 mod handshakes;
 mod hostile;
 mod peers;
-#[cfg(feature = "tls")]
+#[cfg(feature = "tokio")]
+mod runtimes;
+#[cfg(feature = "_rustls")]
 mod tls;

@@ -4,7 +4,6 @@
 //! here: automatic configuration (PAC), Digest and NTLM authentication, SOCKS4.
 
 mod environment;
-mod error;
 mod http;
 mod socks5;
 
@@ -13,9 +12,9 @@ use std::fmt;
 use sockeye_proto::uri::WebSocketUri;
 
 pub(super) use self::environment::Environment;
-pub use self::error::{ProxyError, ProxyUrlError, SocksReply};
 use self::socks5::Target;
 use super::{Failure, Shared};
+use crate::error::{ProxyError, ProxyUrlError};
 use crate::transport::Stream;
 
 /// Which proxy serves which URL.
