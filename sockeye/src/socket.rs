@@ -93,8 +93,9 @@ impl<T> WebSocket<T> {
         self.handshake.subprotocol.as_deref()
     }
 
-    /// The headers of the peer's side of the handshake: a client's are those of the response, a server's those of the
-    /// request.
+    /// The headers of the response that a client got. A server's are empty: a browser's request has about 700 bytes of
+    /// them, which would stay for as long as the connection does. It reads them before it accepts, in
+    /// [`Upgrade::request`](crate::Upgrade::request), and keeps what it needs.
     #[must_use]
     pub fn headers(&self) -> &Headers {
         &self.handshake.headers

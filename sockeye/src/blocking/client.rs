@@ -151,10 +151,7 @@ impl Client {
         let connection = Connection::new(Role::Client, settings.config.clone());
         #[cfg(feature = "deflate")]
         let connection = connection.with_deflate(established.deflate());
-        let handshake = Handshake {
-            subprotocol: established.subprotocol().map(Into::into),
-            headers: established.headers().clone(),
-        };
+        let handshake = Handshake::established(&established);
         Ok(WebSocket::new(
             io,
             connection,
