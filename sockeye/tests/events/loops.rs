@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::StreamExt;
 use sockeye::events::{CloseEvent, Event, Failure, WebSocket};
-use tokio::io::AsyncWriteExt;
 
-use crate::common::{Raw, TEXT, accept, close_frame, connecting, expect, frame, life, listen, log, open};
+use crate::common::{
+    Raw, TEXT, accept, close_frame, connecting, expect, frame, life, listen, log, open, send_until_it_waits,
+};
 
 fn is_shared<T: Send + Sync + Clone + Unpin + 'static>(_: &T) {}
 
@@ -105,26 +106,8 @@ async fn a_callback_that_panics_leaves_the_object_usable() {
 #[tokio::test]
 async fn a_loop_that_does_not_run_makes_the_server_wait() {
     const ALL: usize = 32 << 20;
-    let (ws, mut server) = open().await;
-    let sent = Arc::new(AtomicUsize::new(0));
-    let counted = sent.clone();
-    let sending = tokio::spawn(async move {
-        let message = frame(TEXT, &[b'x'; 1020]);
-        while counted.fetch_add(1024, Ordering::Relaxed) < ALL {
-            server.io.write_all(&message).await.unwrap();
-        }
-        server.send(&close_frame(1000, "")).await;
-        server.frame().await
-    });
-    // Until many turns of both tasks changed nothing.
-    let (mut before, mut idle) = (0, 0);
-    while idle < 10_000 {
-        tokio::task::yield_now().await;
-        let now = sent.load(Ordering::Relaxed);
-        idle = if now == before { idle + 1 } else { 0 };
-        before = now;
-    }
-    assert!(before < ALL, "the server could send everything");
+    let (ws, server) = open().await;
+    let sending = send_until_it_waits(server, ALL).await;
     let mut messages = 0;
     while let Some(event) = ws.next_event().await {
         match event {
