@@ -36,6 +36,10 @@
 //! - `json` and `msgpack`: serde's formats for [`codec`].
 #![forbid(unsafe_code)]
 #![cfg_attr(
+    not(feature = "tokio"),
+    allow(rustdoc::broken_intra_doc_links, reason = "the documentation is that of all features")
+)]
+#![cfg_attr(
     not(any(feature = "tokio", feature = "blocking")),
     allow(
         dead_code,

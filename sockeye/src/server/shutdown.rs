@@ -33,7 +33,7 @@ impl Server {
     /// Nothing needs to be done for that in the tasks that have the connections. `recv` delivers the messages that the
     /// connection has read already, sends the Close, discards what the peer still sends before it answers (it cannot be
     /// answered any more), and returns `None` when it has, or [`Error::Timeout`](crate::Error::Timeout) after the
-    /// [close timeout](super::ServerOptionsBuilder::close_timeout) or at the end of `within`, whichever is first. `send`
+    /// [close timeout](crate::ServerOptionsBuilder::close_timeout) or at the end of `within`, whichever is first. `send`
     /// goes on until then, for answers; when only the close timeout is left of `within`, or half of it, it takes leave as
     /// well and returns [`SendError::Closed`](crate::SendError::Closed). If the task then drops the connection, the closing
     /// handshake is finished for it. Tasks of [`serve`](Self::serve) that still run when `within` ends are cancelled; tasks
