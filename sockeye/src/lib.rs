@@ -37,7 +37,10 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(feature = "tokio"),
-    allow(rustdoc::broken_intra_doc_links, reason = "the documentation is that of all features")
+    allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "the documentation is that of all features"
+    )
 )]
 #![cfg_attr(
     not(any(feature = "tokio", feature = "blocking")),
