@@ -258,6 +258,7 @@ impl Upgrade {
         let handshake = Handshake {
             subprotocol: accepted.subprotocol().map(Into::into),
             headers: self.request.headers().clone(),
+            uri: None,
         };
         let (deadline, socket) = (options.deadline(), options.shared.socket.clone());
         Upgrading(Box::pin(async move {

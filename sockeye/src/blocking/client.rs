@@ -145,6 +145,8 @@ impl Client {
         let handshake = Handshake {
             subprotocol: established.subprotocol().map(Into::into),
             headers: established.headers().clone(),
+            // It follows no redirects, so the caller knows.
+            uri: None,
         };
         Ok(WebSocket::new(io, connection, input, shared.close_timeout, handshake))
     }

@@ -200,6 +200,7 @@ impl<S: Transport> Upgrade<S> {
         let handshake = Handshake {
             subprotocol: accepted.subprotocol().map(Into::into),
             headers: self.request.headers().clone(),
+            uri: None,
         };
         let close_timeout = options.shared.socket.timing.close_within;
         Ok(WebSocket::new(

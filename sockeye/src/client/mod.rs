@@ -34,6 +34,7 @@ pub use self::redirect::RedirectError;
 #[cfg(feature = "blocking")]
 pub(crate) use self::refusal::BODY_MAX;
 pub use self::refusal::Refusal;
+pub(crate) use self::refusal::retry_after;
 
 use self::dial::Dialing;
 use self::proxy::Proxies;
@@ -342,6 +343,7 @@ impl Shared {
         let handshake = Handshake {
             subprotocol: established.subprotocol().map(Into::into),
             headers: established.headers().clone(),
+            uri: Some(Box::new(uri.clone())),
         };
         let driver = Driver::new(io, connection, input, &self.socket);
         Ok(WebSocket::new(driver, handshake))

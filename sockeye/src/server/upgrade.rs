@@ -196,9 +196,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
         adjust: impl FnOnce(&mut Accepted),
     ) -> impl Future<Output = Result<WebSocket<T>, AcceptError>> {
         Box::pin(async move {
-            if self.place().is_some_and(|place| place.leaving().is_some()) {
+            if let Some(place) = self.place().filter(|place| place.leaving().is_some()) {
+                let rejection = unavailable("the server shuts down\n", place.retry_after())?;
                 self.watch.failed(&AcceptError::ShuttingDown);
-                self.reject(unavailable("the server shuts down\n")).await?;
+                self.reject(rejection).await?;
                 return Err(AcceptError::ShuttingDown);
             }
             let mut accepted = match server::accept(&self.request, &options.shared.handshake) {
@@ -223,6 +224,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
             let handshake = Handshake {
                 subprotocol: accepted.subprotocol().map(Into::into),
                 headers: self.request.headers().clone(),
+                uri: None,
             };
             let driver = Driver::new(self.io, connection, self.input, &options.shared.socket);
             let served = self.admission.map(|admission| admission.served);
@@ -352,9 +354,17 @@ pub(super) async fn until_leave<R>(
     .await
 }
 
-/// A refusal for now: the client may come back.
-pub(super) fn unavailable(why: &str) -> Rejection {
-    Rejection::new(503).with_body(why)
+/// A refusal for now: the client may come back, after so many seconds if that is said.
+pub(super) fn unavailable(why: &str, retry_after: Option<u64>) -> io::Result<Rejection> {
+    let rejection = Rejection::new(503).with_body(why);
+    // RFC 9110 §15.6.4: "The server MAY send a Retry-After header field to suggest an appropriate amount of time for the
+    // client to wait before retrying the request."
+    match retry_after {
+        Some(seconds) => rejection
+            .with_header("Retry-After", seconds.to_string())
+            .map_err(io::Error::other),
+        None => Ok(rejection),
+    }
 }
 
 /// Room for what is read to be discarded, in bytes.
