@@ -172,7 +172,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
     ///
     /// # Errors
     ///
-    /// [`AcceptError::Rejected`] otherwise; the client has been answered.
+    /// [`AcceptError::Rejected`] otherwise; the client has been answered. [`AcceptError::Timeout`] when that takes until after
+    /// the [deadline](crate::ServerOptionsBuilder::handshake_timeout), or the caller did.
     ///
     /// # Cancel safety
     ///
@@ -212,6 +213,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
             adjust(&mut accepted);
             let mut response = Vec::new();
             accepted.write_http1(&mut response);
+            // The application may have taken its time. Writing a response takes none, so that it would not notice.
+            if Instant::now() >= self.deadline {
+                self.watch.failed(&AcceptError::Timeout);
+                return Err(AcceptError::Timeout);
+            }
             within(self.deadline, async {
                 self.io.write_all(&response).await?;
                 self.io.flush().await
