@@ -7,6 +7,8 @@ mod faults;
 mod halves;
 mod handshakes;
 mod hostile;
+mod masking;
 mod peers;
+mod racing;
 #[cfg(feature = "tls")]
 mod tls;

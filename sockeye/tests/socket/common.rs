@@ -149,16 +149,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Raw<T> {
             .lines()
             .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
             .unwrap();
-        let accept = sockeye::handshake::accept_key(key.as_bytes());
-        let response = [
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: "
-                .as_slice(),
-            &accept,
-            b"\r\n\r\n",
-            extra,
-        ]
-        .concat();
-        io.write_all(&response).await.unwrap();
+        io.write_all(&[&upgraded(key), extra].concat()).await.unwrap();
         Self { io }
     }
 
@@ -197,6 +188,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Raw<T> {
         }
         None
     }
+}
+
+/// The response that makes a WebSocket of a request with this key.
+pub(crate) fn upgraded(key: &str) -> Vec<u8> {
+    let accept = sockeye::handshake::accept_key(key.as_bytes());
+    let head =
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ";
+    [&head[..], &accept, b"\r\n\r\n"].concat()
 }
 
 /// Reads a request or a response to the empty line, and not a byte further.
