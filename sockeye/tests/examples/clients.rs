@@ -125,8 +125,10 @@ async fn reconnect() {
     let (server, url) = server().await;
     let mut client = Example::start("reconnect", &[&url]);
     for (round, code) in [(0, CloseCode::SERVICE_RESTART), (1, CloseCode::NORMAL)] {
-        let mut ws = accept(&server).await;
-        assert_eq!(ws.headers().text("Authorization"), Some("Bearer secret"));
+        let request = server.accept().await.unwrap().upgrade().await.unwrap();
+        let token = request.request().headers().text("Authorization");
+        assert_eq!(token, Some("Bearer secret"));
+        let mut ws = request.accept(&ServerOptions::default()).await.unwrap();
         let subscription = format!("subscribe from {}", round * 2);
         assert_eq!(ws.recv().await.unwrap(), Some(subscription.into()));
         for number in 1..=2 {
