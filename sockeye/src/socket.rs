@@ -12,6 +12,7 @@ use sockeye_proto::close::{CloseCode, CloseState};
 use sockeye_proto::connection::Event;
 use sockeye_proto::handshake::Headers;
 use sockeye_proto::message::{Message, MessageKind};
+use sockeye_proto::uri::WebSocketUri;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::byte_stream::ByteStream;
@@ -99,6 +100,16 @@ impl<T> WebSocket<T> {
     #[must_use]
     pub fn headers(&self) -> &Headers {
         &self.handshake.headers
+    }
+
+    /// Where a client's connection leads: the URI that it asked for, or the last one to which it was
+    /// [redirected](crate::ClientBuilder::follow_redirects). A server's end has none; its request is in
+    /// [`Upgrade::request`](crate::Upgrade::request).
+    ///
+    /// It shows neither user name nor password in `Debug` and `Display`.
+    #[must_use]
+    pub fn uri(&self) -> Option<&WebSocketUri> {
+        self.handshake.uri.as_deref()
     }
 
     /// Whether permessage-deflate was agreed on.

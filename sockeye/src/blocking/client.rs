@@ -151,7 +151,8 @@ impl Client {
         let connection = Connection::new(Role::Client, settings.config.clone());
         #[cfg(feature = "deflate")]
         let connection = connection.with_deflate(established.deflate());
-        let handshake = Handshake::established(&established);
+        // It follows no redirects, so the caller knows the URI.
+        let handshake = Handshake::established(&established, None);
         Ok(WebSocket::new(
             io,
             connection,

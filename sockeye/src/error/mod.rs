@@ -19,6 +19,8 @@ pub use self::redirect::RedirectError;
 #[cfg(any(feature = "tokio", feature = "blocking"))]
 pub(crate) use self::refusal::BODY_MAX;
 pub use self::refusal::Refusal;
+#[cfg(feature = "tokio")]
+pub(crate) use self::refusal::retry_after;
 
 /// An open connection failed, or could not do what was asked.
 #[derive(Debug)]

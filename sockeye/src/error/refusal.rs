@@ -1,7 +1,7 @@
 //! [`Refusal`]: what a server, or a proxy, says in place of what was asked of it.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sockeye_proto::handshake::Headers;
 use sockeye_proto::handshake::client::Response;
@@ -49,8 +49,10 @@ impl Refusal {
         self.complete
     }
 
-    /// How long the server asks to wait before the next attempt, if it says so in seconds (RFC 9110 §10.2.3). A date is
-    /// in the headers.
+    /// How long the server asks to wait before the next attempt (RFC 9110 §10.2.3), in seconds or to a date. A date that
+    /// is over is [`Duration::ZERO`]. `None` if it does not ask, or not intelligibly.
+    ///
+    /// A date is measured from the response's `Date`, since the clock here may be another; without one, from now.
     ///
     /// # Examples
     ///
@@ -67,12 +69,7 @@ impl Refusal {
     /// ```
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        let seconds = self.headers().text("Retry-After")?;
-        // RFC 9110 §10.2.3: `delay-seconds = 1*DIGIT`, and so no sign.
-        if !seconds.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        seconds.parse().ok().map(Duration::from_secs)
+        retry_after(self.headers(), SystemTime::now())
     }
 }
 
@@ -85,6 +82,23 @@ impl fmt::Debug for Refusal {
             .field("complete", &self.complete)
             .finish()
     }
+}
+
+/// How long a response asks to wait, where it is `now`. Nothing if it does not ask, or not intelligibly.
+pub(crate) fn retry_after(headers: &Headers, now: SystemTime) -> Option<Duration> {
+    // RFC 9110 §10.2.3: "The Retry-After field value can be either an HTTP-date or a number of seconds to delay after
+    // receiving the response."
+    let value = headers.text("Retry-After")?;
+    // `delay-seconds = 1*DIGIT`, and so no sign.
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    }
+    let then = httpdate::parse_http_date(value).ok()?;
+    // The server's own clock, if it shows it: ours may be wrong.
+    let date = headers
+        .text("Date")
+        .and_then(|date| httpdate::parse_http_date(date).ok());
+    Some(then.duration_since(date.unwrap_or(now)).unwrap_or(Duration::ZERO))
 }
 
 /// Bytes of a body that are kept.

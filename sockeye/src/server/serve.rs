@@ -139,7 +139,8 @@ impl Parts {
             Ok(place) => place,
             Err(full) => {
                 let upgrade = reading.await?;
-                upgrade.reject(unavailable(&format!("{full}\n"))).await?;
+                let retry_after = self.handshake.0.retry_after();
+                upgrade.reject(unavailable(&format!("{full}\n"), retry_after)?).await?;
                 return Err(AcceptError::Full(full));
             }
         };

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use sockeye_proto::close::{CloseCode, CloseState};
 use sockeye_proto::handshake::Headers;
+use sockeye_proto::uri::WebSocketUri;
 
 pub use self::receiver::{Receiver, ReuniteError};
 pub use self::sender::Sender;
@@ -154,6 +155,12 @@ macro_rules! accessors {
             #[must_use]
             pub fn headers(&self) -> &Headers {
                 &self.shared.handshake.headers
+            }
+
+            /// As [`WebSocket::uri`].
+            #[must_use]
+            pub fn uri(&self) -> Option<&WebSocketUri> {
+                self.shared.handshake.uri.as_deref()
             }
 
             /// As [`WebSocket::is_compressed`].

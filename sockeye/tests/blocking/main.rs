@@ -7,7 +7,9 @@ mod faults;
 mod halves;
 mod handshakes;
 mod hostile;
+mod masking;
 mod peers;
+mod racing;
 #[cfg(feature = "tokio")]
 mod runtimes;
 #[cfg(feature = "_rustls")]

@@ -2,7 +2,6 @@
 //! Servers are Sockeye's own or scripts of bytes.
 
 mod common;
-mod example;
 mod loops;
 mod orders;
 mod rules;

@@ -1,7 +1,6 @@
 //! The server through its public API, over loopback: what it takes, what it refuses, and how it ends.
 
 mod common;
-mod examples;
 mod limits;
 #[cfg(feature = "metrics")]
 mod metrics;

@@ -11,7 +11,9 @@ mod faults;
 mod halves;
 mod hostile;
 mod keepalive;
+mod masking;
 mod opening;
+mod racing;
 mod sequences;
 mod streaming;
 #[path = "../support/mod.rs"]
