@@ -354,8 +354,18 @@ pub(super) async fn until_leave<R>(
 
 /// A refusal for now: the client may come back.
 pub(super) fn unavailable(why: &str) -> Rejection {
-    Rejection::new(503).with_body(why)
+    let rejection = Rejection::new(503).with_body(why);
+    // RFC 9110 §15.6.4: "The server MAY send a Retry-After header field (Section 10.2.3) to suggest an appropriate amount of
+    // time for the client to wait before retrying the request."
+    rejection
+        .clone()
+        .with_header("Retry-After", RETRY_AFTER)
+        .unwrap_or(rejection)
 }
+
+/// When a client may come back that was refused for now, in seconds: as long as a server takes to start again, or some of
+/// its connections to end.
+const RETRY_AFTER: &str = "10";
 
 /// Room for what is read to be discarded, in bytes.
 const DISCARD: usize = 4 * 1024;

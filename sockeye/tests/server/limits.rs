@@ -55,6 +55,7 @@ async fn beyond_the_limit_clients_are_told_to_come_back() {
         let answer = http(address, &upgrade("/", "")).await;
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         assert!(answer.contains("Connection: close\r\n"), "{answer}");
+        assert!(answer.contains("\r\nRetry-After: 10\r\n"), "{answer}");
         assert!(
             answer.ends_with("the server has as many connections as it takes\n"),
             "{answer}"
