@@ -61,8 +61,8 @@ pub(crate) struct ConnectArguments {
     #[arg(long)]
     pub(crate) binary: bool,
 
-    /// Come back when the connection cannot be made or is lost and that may pass, and tell so on stderr. What is typed
-    /// meanwhile waits; the end of stdin ends nothing, Ctrl-C does
+    /// Come back when the connection cannot be made, or is lost, and that may pass; tell so on stderr. Lines wait
+    /// meanwhile. The end of stdin does not end this; Ctrl-C does, and what comes after it is not printed
     #[arg(long)]
     pub(crate) reconnect: bool,
 
@@ -111,8 +111,8 @@ pub(crate) struct RequestArguments {
     #[arg(long, value_name = "TOKEN", value_parser = secret())]
     pub(crate) bearer: Option<Secret>,
 
-    /// Follow redirects, at most N in a row, 10 if not said; other origins get no credentials, and wss:// never leads
-    /// to ws://
+    /// Follow redirects, at most N in a row, without a number 10; other origins get no credentials, and wss:// never
+    /// leads to ws://
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "10",
           value_parser = clap::value_parser!(u8).range(0..=10))]
     pub(crate) follow: Option<u8>,
@@ -260,13 +260,13 @@ pub(crate) struct ConnectionArguments {
     #[arg(long, value_name = "SIZE", default_value = "1M")]
     pub(crate) max_message: Size,
 
-    /// Send a ping when nothing came for so long, 5 if not said, 0 for never; without an answer within 20 s the
-    /// connection is given up [default: 20]
+    /// Send a ping when nothing has come for so long, without a number 5, 0 for never; a connection that does not answer
+    /// within 20 s is given up [default: 20]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "5")]
     pub(crate) ping: Option<Period>,
 
-    /// The deadline over everything up to the open connection: name, TCP, proxy, TLS, handshake and redirects; for a
-    /// server, TLS and handshake
+    /// How long it may take to open a connection: for a client from the name to the end of the handshake, with proxy, TLS
+    /// and redirects; for a server TLS and handshake
     #[arg(long, value_name = "SECONDS", default_value = "10")]
     pub(crate) timeout: Seconds,
 }

@@ -7,7 +7,7 @@ mod support;
 use std::io::{Read, Write};
 use std::thread;
 
-use support::{Running, Server, answers, handshake, listen, run};
+use support::{Running, Server, handshake, listen, run};
 
 #[test]
 fn it_comes_back_to_a_server_that_was_started_again() {
@@ -43,7 +43,7 @@ fn a_connection_that_is_dropped_is_made_again_and_a_good_end_is_the_end() {
         // The answer to the Close.
         tcp.read_exact(&mut [0; 8]).unwrap();
     });
-    // The end of stdin is none of the connection.
+    // The end of stdin is not that of the connection.
     let ended = run(&["connect", "--reconnect", &format!("ws://{address}/")], b"");
     server.join().unwrap();
     assert_eq!((ended.code, ended.stdout()), (0, "again\n"), "{}", ended.stderr);
@@ -58,15 +58,22 @@ fn a_connection_that_is_dropped_is_made_again_and_a_good_end_is_the_end() {
 }
 
 #[test]
-fn what_will_not_pass_is_told_at_once() {
-    let (address, serving) = answers(vec!["HTTP/1.1 403 No\r\nContent-Length: 8\r\n\r\nnot you\n".into()]);
-    let ended = run(&["connect", "--reconnect", &format!("ws://{address}/")], b"");
-    serving.join().unwrap();
+fn what_will_not_pass_is_told_at_once_and_so_is_what_was_not_sent() {
+    let (address, listener) = listen();
+    let mut program = Running::start(&["connect", "--reconnect", &format!("ws://{address}/")]);
+    let (mut tcp, _) = listener.accept().unwrap();
+    support::head(&mut tcp);
+    program.type_line("one");
+    drop(program.stdin.take());
+    program.talk_until("stdin has ended");
+    tcp.write_all(b"HTTP/1.1 403 No\r\nContent-Length: 8\r\n\r\nnot you\n")
+        .unwrap();
+    let ended = program.end();
     assert_eq!((ended.code, ended.stdout()), (1, ""));
-    assert!(
-        ended.stderr.ends_with("status 403 Forbidden\n  not you\n"),
-        "{}",
-        ended.stderr
+    assert_eq!(
+        ended.stderr,
+        "sockeye: one message was never sent\n\
+         sockeye: refused: the server answered with status 403 Forbidden\n  not you\n"
     );
 
     let (address, listener) = listen();
@@ -108,18 +115,17 @@ fn an_interrupt_between_connections_tells_what_was_never_sent() {
     let (address, listener) = listen();
     drop(listener);
     for (lines, code, sentence) in [
-        (&[][..], 0, "closed\n"),
-        (&["one"], 1, "one message was never sent\n"),
-        (&["one", "two"], 1, "2 messages were never sent\n"),
+        (&[][..], 0, "sockeye: closed\n"),
+        (&["one"], 1, "sockeye: one message was never sent\n"),
+        (&["one", "two"], 1, "sockeye: 2 messages were never sent\n"),
     ] {
         let mut program = Running::start(&["connect", "--reconnect", &format!("ws://{address}/")]);
-        program.talk_until("trying again in ");
         for line in lines {
             program.type_line(line);
         }
-        // A line that is no text would end it: what was read before has been queued when this is told. Here the second
-        // failure to connect stands for it.
-        program.talk_until("trying again in ");
+        drop(program.stdin.take());
+        // Then all lines are in the queue.
+        program.talk_until("stdin has ended");
         program.signal("-INT");
         let ended = program.end();
         assert_eq!(ended.code, code, "{}", ended.stderr);

@@ -84,10 +84,8 @@ fn ping_is_sent_when_nothing_comes() {
 fn timeout_ends_handshakes_that_do_not_come() {
     for command in COMMANDS {
         let server = Server::start(command, &["--timeout", "0.05"]);
-        let mut slow = server.tcp();
-        slow.write_all(b"GET /echo HTTP/1.1\r\n").unwrap();
         // The end, and not the time after which the test would give up.
-        assert!(slow.read_to_end(&mut Vec::new()).is_ok());
+        assert_eq!(server.tcp().read(&mut [0]).unwrap(), 0);
     }
 }
 

@@ -50,24 +50,31 @@ pub(super) async fn run(plan: Connecting) -> Result<(), Failure> {
         () = tell(&mut states, &opened) => {}
         () = ready(()) => {}
     }
-    let close = connection.close(CloseCode::NORMAL, "");
+    let state = connection.state();
+    let closing = async {
+        let unsent = connection.close(CloseCode::NORMAL, "").await;
+        unsent.map_or(0, |unsent| unsent.len())
+    };
     let ended = match ended {
-        Ended::Closed => end(&connection.state(), &uri),
-        Ended::GivenUp(given_up) => end_by(given_up.cause(), &uri),
+        // There is nothing left to close.
+        Ended::Closed => all_sent(closing.await).and_then(|()| by_state(&state, &uri)),
+        Ended::GivenUp(given_up) => {
+            if let Some(loss) = loss(closing.await) {
+                report::talk(loss);
+            }
+            by_cause(given_up.cause(), &uri)
+        }
         Ended::Failed(failure) => {
-            let _ = timeout(LEAVE, close).await;
+            let _ = timeout(LEAVE, closing).await;
             Err(failure)
         }
         // The writer knows why.
         Ended::Unread => {
-            let _ = timeout(LEAVE, close).await;
+            let _ = timeout(LEAVE, closing).await;
             Ok(())
         }
         Ended::Interrupted => tokio::select! {
-            closed = close => {
-                let unsent = closed.map_or(0, |unsent| unsent.len());
-                tell_unsent(unsent)
-            }
+            unsent = closing => all_sent(unsent).map(|()| report::talk("closed")),
             () = signals.next() => Err(Failure::abnormal("interrupted before the peer had closed its side")),
         },
     };
@@ -119,9 +126,10 @@ async fn send_lines(sender: &Sender, lines: &mut Lines) -> Failure {
         // While there is no connection this waits once the queue is full, and then stdin is not read.
         if sender.send(line).await.is_err() {
             // Receiving finds the same end, and the cause with it.
-            break;
+            return pending().await;
         }
     }
+    report::talk("stdin has ended; Ctrl-C ends the connection");
     pending().await
 }
 
@@ -155,14 +163,14 @@ async fn tell(states: &mut States, opened: &Opened) {
 }
 
 /// The verdict on a connection that was closed in good order.
-fn end(state: &State, uri: &WebSocketUri) -> Result<(), Failure> {
+fn by_state(state: &State, uri: &WebSocketUri) -> Result<(), Failure> {
     match state {
-        State::Closed { cause } => end_by(cause, uri),
+        State::Closed { cause } => by_cause(cause, uri),
         _ => Ok(()),
     }
 }
 
-fn end_by(cause: &Cause, uri: &WebSocketUri) -> Result<(), Failure> {
+fn by_cause(cause: &Cause, uri: &WebSocketUri) -> Result<(), Failure> {
     match cause {
         Cause::Connect(error) => Err(verdict::not_connected(uri, error)),
         Cause::Lost(error) => Err(verdict::lost(error)),
@@ -172,14 +180,15 @@ fn end_by(cause: &Cause, uri: &WebSocketUri) -> Result<(), Failure> {
     }
 }
 
-/// What nobody has received is a failure of what was asked for.
-fn tell_unsent(unsent: usize) -> Result<(), Failure> {
+/// Lines that no connection has taken are a failure, however good the end.
+fn all_sent(unsent: usize) -> Result<(), Failure> {
+    loss(unsent).map_or(Ok(()), |loss| Err(Failure::abnormal(loss)))
+}
+
+fn loss(unsent: usize) -> Option<String> {
     match unsent {
-        0 => {
-            report::talk("closed");
-            Ok(())
-        }
-        1 => Err(Failure::abnormal("closed; one message was never sent")),
-        _ => Err(Failure::abnormal(format!("closed; {unsent} messages were never sent"))),
+        0 => None,
+        1 => Some("one message was never sent".into()),
+        _ => Some(format!("{unsent} messages were never sent")),
     }
 }
