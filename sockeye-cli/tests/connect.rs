@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::thread;
 
 use sockeye::transport::Stream;
-use sockeye::{CloseCode, MessageKind, ServerOptions, WebSocket};
+use sockeye::{CloseCode, MessageKind, ServerOptions, Upgrade, WebSocket};
 use support::{Ended, Running, Server, handshake, head, listen, run, sockeye};
 
 #[test]
@@ -67,17 +67,17 @@ fn the_binary_flag_decides_the_kind_of_message() {
 
 #[test]
 fn headers_are_sent_as_given() {
-    let (ended, token) = against(
-        &["-H", "X-Token: a:b c", "--header", "X-More:1"],
-        b"",
-        |mut ws| async move {
-            assert_eq!(ws.headers().text("X-More"), Some("1"));
-            let token = ws.headers().text("X-Token").map(str::to_owned);
-            while ws.recv().await.unwrap().is_some() {}
-            token
-        },
-    );
-    assert_eq!((ended.code, token.as_deref()), (0, Some("a:b c")), "{}", ended.stderr);
+    let (url, server) = serve_request(|request| async move {
+        let headers = request.request().headers().clone();
+        let mut ws = request.accept(&ServerOptions::default()).await.unwrap();
+        while ws.recv().await.unwrap().is_some() {}
+        headers
+    });
+    let ended = run(&["connect", &url, "-H", "X-Token: a:b c", "--header", "X-More:1"], b"");
+    let headers = server.join().unwrap();
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(headers.text("X-Token"), Some("a:b c"));
+    assert_eq!(headers.text("X-More"), Some("1"));
 }
 
 #[test]
@@ -267,6 +267,14 @@ where
     R: Send + 'static,
     F: Future<Output = R>,
 {
+    serve_request(async move |request| serve(request.accept(&ServerOptions::default()).await.unwrap()).await)
+}
+
+fn serve_request<R, F>(serve: impl FnOnce(Upgrade<Stream>) -> F + Send + 'static) -> (String, thread::JoinHandle<R>)
+where
+    R: Send + 'static,
+    F: Future<Output = R>,
+{
     let (address, listener) = listen();
     listener.set_nonblocking(true).unwrap();
     let server = thread::spawn(move || {
@@ -277,8 +285,7 @@ where
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             let server = sockeye::Server::from_listener(listener, ServerOptions::default());
-            let ws = server.accept().await.unwrap().accept().await.unwrap();
-            serve(ws).await
+            serve(server.accept().await.unwrap().upgrade().await.unwrap()).await
         })
     });
     (format!("ws://{address}/"), server)

@@ -255,10 +255,7 @@ impl Upgrade {
         let connection = Connection::new(Role::Server, options.shared.config.clone());
         #[cfg(feature = "deflate")]
         let connection = connection.with_deflate(accepted.deflate());
-        let handshake = Handshake {
-            subprotocol: accepted.subprotocol().map(Into::into),
-            headers: self.request.headers().clone(),
-        };
+        let handshake = Handshake::accepted(accepted);
         let (deadline, socket) = (options.deadline(), options.shared.socket.clone());
         Upgrading(Box::pin(async move {
             let upgraded = timeout_at(deadline, on_upgrade)

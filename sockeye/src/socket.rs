@@ -11,6 +11,7 @@ use futures_core::Stream;
 use sockeye_proto::close::{CloseCode, CloseState};
 use sockeye_proto::connection::Event;
 use sockeye_proto::handshake::Headers;
+use sockeye_proto::handshake::server::Accepted;
 use sockeye_proto::message::{Message, MessageKind};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -84,8 +85,18 @@ pub struct WebSocket<T> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Handshake {
     pub(crate) subprotocol: Option<Box<str>>,
-    /// The peer's headers: a client has those of the response, a server those of the request.
+    /// Those of the response, at a client. A server keeps none, for the sake of its memory.
     pub(crate) headers: Headers,
+}
+
+impl Handshake {
+    /// What a server keeps.
+    pub(crate) fn accepted(accepted: &Accepted) -> Self {
+        Self {
+            subprotocol: accepted.subprotocol().map(Into::into),
+            headers: Headers::new(),
+        }
+    }
 }
 
 impl<T> WebSocket<T> {
@@ -100,8 +111,9 @@ impl<T> WebSocket<T> {
         self.handshake.subprotocol.as_deref()
     }
 
-    /// The headers of the peer's side of the handshake: a client's are those of the response, a server's those of the
-    /// request.
+    /// The headers of the response that a client got. A server's are empty: a browser's request has about 700 bytes of
+    /// them, which would stay for as long as the connection does. It reads them before it accepts, in
+    /// [`Upgrade::request`](crate::Upgrade::request), and keeps what it needs.
     #[must_use]
     pub fn headers(&self) -> &Headers {
         &self.handshake.headers

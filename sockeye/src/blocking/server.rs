@@ -197,10 +197,7 @@ impl<S: Transport> Upgrade<S> {
         let connection = Connection::new(Role::Server, options.shared.config.clone());
         #[cfg(feature = "deflate")]
         let connection = connection.with_deflate(accepted.deflate());
-        let handshake = Handshake {
-            subprotocol: accepted.subprotocol().map(Into::into),
-            headers: self.request.headers().clone(),
-        };
+        let handshake = Handshake::accepted(&accepted);
         let close_timeout = options.shared.socket.timing.close_within;
         Ok(WebSocket::new(
             self.io,

@@ -101,8 +101,8 @@ impl<S> WebSocket<S> {
         self.handshake.subprotocol.as_deref()
     }
 
-    /// The headers of the peer's side of the handshake: a client's are those of the response, a server's those of the
-    /// request.
+    /// The headers of the response that a client got. A server's are empty, for the sake of its memory: it reads those of
+    /// the request before it accepts, in [`Upgrade::request`](super::Upgrade::request).
     #[must_use]
     pub fn headers(&self) -> &Headers {
         &self.handshake.headers

@@ -237,6 +237,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         if let Some(error) = failed {
             return Poll::Ready(Err(error));
         }
+        self.poll_while_idle(cx)
+    }
+
+    /// Nothing has come: has the task woken when something else is due. Ready when the connection is to be given up.
+    #[inline]
+    fn poll_while_idle(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Result<(), Box<Error>>> {
+        // The timer is set for no task that the server does not know to wake too.
+        if self.timer.is_quiet(cx.write.waker()) && !self.timer.is_closing() {
+            return Poll::Pending;
+        }
+        self.poll_due_while_idle(cx)
+    }
+
+    #[inline(never)]
+    fn poll_due_while_idle(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Result<(), Box<Error>>> {
         if self.leave_or_wait(cx.write) {
             return self.poll_input(cx);
         }

@@ -46,7 +46,7 @@ impl Timer {
 
     /// Whether the timer will wake this task when something is due, and nothing is yet.
     #[inline]
-    fn is_quiet(&self, waker: &Waker) -> bool {
+    pub(super) fn is_quiet(&self, waker: &Waker) -> bool {
         let known = self.waker.as_ref().is_some_and(|known| known.will_wake(waker));
         known && (self.off || self.sleep.as_ref().is_some_and(|sleep| !sleep.is_elapsed()))
     }

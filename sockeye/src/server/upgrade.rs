@@ -220,10 +220,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
             let connection = Connection::new(Role::Server, options.shared.config.clone());
             #[cfg(feature = "deflate")]
             let connection = connection.with_deflate(accepted.deflate());
-            let handshake = Handshake {
-                subprotocol: accepted.subprotocol().map(Into::into),
-                headers: self.request.headers().clone(),
-            };
+            let handshake = Handshake::accepted(&accepted);
             let driver = Driver::new(self.io, connection, self.input, &options.shared.socket);
             let served = self.admission.map(|admission| admission.served);
             Ok(WebSocket::new(driver.served_by(served, self.watch), handshake))

@@ -74,7 +74,7 @@ fn a_blocking_client_and_a_tokio_server() {
 fn a_tokio_client_and_a_blocking_server() {
     let (address, server) = serve(|tcp| {
         let mut ws = blocking::accept(blocking::Stream::from(tcp), &server_options()).unwrap();
-        assert_eq!(ws.headers().text("Sec-WebSocket-Protocol"), Some("chat"));
+        assert_eq!(ws.subprotocol(), Some("chat"));
         echo(&mut ws).unwrap();
         ws.close_received()
     });

@@ -2,7 +2,8 @@
 
 use futures_util::{SinkExt, StreamExt};
 use sockeye::{
-    Client, CloseCode, CloseFrame, CloseState, Error, Event, Message, Receive, SendError, Server, ServerOptions, accept,
+    Client, CloseCode, CloseFrame, CloseState, Error, Event, Message, Receive, SendError, Server, ServerOptions,
+    Upgrade, accept,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -24,17 +25,18 @@ async fn subprotocol_and_headers_are_visible_on_both_ends() {
         .build()
         .unwrap();
     let (near, far) = tokio::io::duplex(1024);
-    let (near, far) = tokio::join!(
-        client.connect_over(near, "ws://me:secret@localhost/x?y=z"),
-        accept(far, &options)
-    );
-    let (near, far) = (near.unwrap(), far.unwrap());
+    let (near, far) = tokio::join!(client.connect_over(near, "ws://me:secret@localhost/x?y=z"), async {
+        let upgrade = Upgrade::read(far, &options).await.unwrap();
+        let headers = upgrade.request().headers().clone();
+        (upgrade.accept(&options).await.unwrap(), headers)
+    });
+    let (near, (far, request)) = (near.unwrap(), far);
     assert_eq!(near.subprotocol(), Some("chat.v2"));
     assert_eq!(far.subprotocol(), Some("chat.v2"));
     assert_eq!(near.headers().text("x-served-by"), Some("a test"));
-    assert_eq!(far.headers().text("x-from"), Some("a client"));
-    assert_eq!(far.headers().text("host"), Some("localhost"));
-    assert_eq!(far.headers().text("authorization"), Some("Basic bWU6c2VjcmV0"));
+    assert_eq!(request.text("x-from"), Some("a client"));
+    assert_eq!(request.text("host"), Some("localhost"));
+    assert_eq!(request.text("authorization"), Some("Basic bWU6c2VjcmV0"));
 }
 
 #[tokio::test]
