@@ -155,8 +155,8 @@ pub(crate) struct ClientTlsArguments {
 
 /// Run a server that sends back what it gets.
 ///
-/// It takes connections on any path and, since it is a tool for tests, from pages of any origin. The first lines of
-/// stdout are `listening on ws://ADDR/` (`wss://` with TLS), one a listener. SIGINT and SIGTERM close every connection
+/// It takes connections on any path and, since it is a tool for tests, from pages of any origin unless told otherwise. The
+/// first lines of stdout are `listening on ws://ADDR/` (`wss://` with TLS), one a listener. SIGINT and SIGTERM close every connection
 /// with code 1001, wait 5 s at most, and end the program with exit code 0.
 #[derive(Debug, Args)]
 pub(crate) struct EchoArguments {
@@ -291,14 +291,17 @@ pub(crate) fn parse() -> Result<Arguments, Failure> {
     })
 }
 
-/// Joins flags whose value may be left out with the number behind them: `--ping 5` is `--ping=5`, while in
-/// `--ping ws://host/` the URL is not the flag's.
+/// Joins flags whose value may be left out with the word behind them, unless that is another flag or may be a URL:
+/// `--ping 5` is `--ping=5`, while in `--ping ws://host/` the URL is not the flag's.
 fn joined(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let begins_like_a_number = |text: &OsStr| text.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit);
+    let is_value = |word: &OsStr| {
+        let word = word.as_encoded_bytes();
+        !word.starts_with(b"-") && !word.iter().any(|byte| b":/@".contains(byte))
+    };
     let mut joined: Vec<OsString> = Vec::new();
     for argument in arguments {
         match joined.last_mut() {
-            Some(flag) if (flag == "--ping" || flag == "--follow") && begins_like_a_number(&argument) => {
+            Some(flag) if (flag == "--ping" || flag == "--follow") && is_value(&argument) => {
                 flag.push("=");
                 flag.push(argument);
             }
@@ -343,10 +346,12 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_takes_the_number_behind_it_and_nothing_else() {
+    fn a_flag_takes_the_value_behind_it_and_no_url() {
         for (typed, expected) in [
             ("connect --ping 5 ws://host/", "connect --ping=5 ws://host/"),
             ("connect --ping ws://host/", "connect --ping ws://host/"),
+            ("connect --ping often ws://host/", "connect --ping=often ws://host/"),
+            ("connect --ping alice:s3cret@host", "connect --ping alice:s3cret@host"),
             ("connect --follow --ping 0.5", "connect --follow --ping=0.5"),
             ("connect --follow=3 7", "connect --follow=3 7"),
             ("echo --listen 127.0.0.1:0", "echo --listen 127.0.0.1:0"),

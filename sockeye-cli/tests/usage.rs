@@ -5,6 +5,9 @@ mod support;
 
 use support::run;
 
+/// A server that nobody asks, since something else is wrong.
+const URL: &str = "ws://localhost/";
+
 /// Runs into a usage error, and gives the sentence.
 fn wrong(arguments: &[&str]) -> String {
     let ended = run(arguments, b"");
@@ -28,6 +31,38 @@ fn a_wrong_value_is_told_with_what_would_be_right() {
             &["connect", "ws://localhost/", "-H", "nonsense"],
             &["--header", "colon"],
         ),
+        (&["echo", "--max-message", "1T"], &["'1T'", "--max-message", "16MiB"]),
+        (&["connect", URL, "--max-message=-1"], &["'-1'", "--max-message"]),
+        (&["connect", URL, "--timeout", "0"], &["'0'", "--timeout", "such as 10"]),
+        (&["echo", "--timeout", "ten"], &["'ten'", "--timeout", "such as 10"]),
+        (&["connect", "--ping", "1s", URL], &["'1s'", "--ping", "such as 20"]),
+        (&["serve", "--ping", "often"], &["'often'", "--ping", "such as 20"]),
+        (
+            &["connect", URL, "--latency", "--ping", "0"],
+            &["--latency", "--ping 5"],
+        ),
+        (&["connect", URL, "--follow", "11"], &["'11'", "--follow", "0..=10"]),
+        (&["connect", "--follow", "far", URL], &["'far'", "--follow"]),
+        (
+            &["connect", URL, "--origin", "a\r\nb"],
+            &["--origin", "control character"],
+        ),
+        (&["echo", "--origin", "example.com"], &["'example.com'", "https://"]),
+        (&["echo", "-H", "nonsense"], &["--header", "colon"]),
+        (&["serve", "-H", "Connection: close"], &["--header", "handshake"]),
+        (&["echo", "--max-connections", "0"], &["'0'", "--max-connections"]),
+        (
+            &["serve", "--max-per-address", "many"],
+            &["'many'", "--max-per-address"],
+        ),
+        (&["connect", URL, "--proxy", "ftp://localhost"], &["--proxy", "socks5h"]),
+        (
+            &["connect", URL, "--proxy", "http://localhost/path"],
+            &["--proxy", "path"],
+        ),
+        (&["connect", URL, "--user", "alice"], &["--user", "colon"]),
+        (&["connect", URL, "--bearer", "a b"], &["--bearer", "character"]),
+        (&["echo", "--client-ca", "ca.pem"], &["--client-ca", "--cert"]),
     ];
     for (arguments, parts) in cases {
         let sentence = wrong(arguments);

@@ -2,6 +2,7 @@
 //!
 //! What a server says is shown, and may be anything: its control characters are not.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::io;
 
@@ -10,7 +11,6 @@ use sockeye::transport::tls::rustls;
 use sockeye::uri::WebSocketUri;
 use sockeye::{CloseCode, CloseFrame, ConnectError, Error, ProxyError, Refusal};
 
-use crate::args::without_credentials;
 use crate::report::{self, Failure};
 
 /// Tells the close code, and whether it is a good end.
@@ -89,7 +89,7 @@ fn refused(error: &ConnectError, refusal: &Refusal) -> String {
         let _ = write!(
             shown,
             " and names {} instead",
-            without_credentials(location).escape_debug()
+            without_user_information(location).escape_debug()
         );
         if matches!(refusal.status(), 301 | 302 | 303 | 307 | 308) {
             shown += "; --follow goes there";
@@ -99,6 +99,18 @@ fn refused(error: &ConnectError, refusal: &Refusal) -> String {
         let _ = write!(shown, "; it asks to come back in {} s", after.as_secs());
     }
     shown + &excerpt(refusal.body())
+}
+
+/// A URL of a server's without the credentials in it. An `@` behind the authority is none of theirs.
+fn without_user_information(url: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = url.split_once("//") else {
+        return url.into();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}//…{}", &rest[at..]).into(),
+        None => url.into(),
+    }
 }
 
 /// The first lines of a body that is text, each on a line of its own.
@@ -138,6 +150,18 @@ const WIDTH: usize = 200;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_location_is_shown_without_credentials() {
+        for (location, shown) in [
+            ("wss://alice:s3cret@host/@me", "wss://…@host/@me"),
+            ("//alice:s3cret@host", "//…@host"),
+            ("wss://host/?next=a@b", "wss://host/?next=a@b"),
+            ("/login?next=a@b", "/login?next=a@b"),
+        ] {
+            assert_eq!(without_user_information(location), shown);
+        }
+    }
 
     #[test]
     fn the_first_lines_of_a_body_are_shown_and_harmless() {

@@ -109,7 +109,10 @@ fn route(client: ClientBuilder, arguments: &RouteArguments) -> Result<ClientBuil
     if arguments.no_proxy {
         return Ok(client.no_proxy());
     }
-    with(client, "--no-proxy goes without it", ClientBuilder::proxy_from_env)
+    match Client::builder().proxy_from_env().build() {
+        Ok(_) => Ok(client.proxy_from_env()),
+        Err(error) => Err(Failure::usage(format!("{error}; --no-proxy goes without it"))),
+    }
 }
 
 fn tls(mut client: ClientBuilder, arguments: &ClientTlsArguments) -> Result<ClientBuilder, Failure> {
