@@ -51,32 +51,38 @@ pub(super) async fn run(plan: Connecting) -> Result<(), Failure> {
         () = ready(()) => {}
     }
     let state = connection.state();
-    let closing = async {
-        let unsent = connection.close(CloseCode::NORMAL, "").await;
-        unsent.map_or(0, |unsent| unsent.len())
-    };
     let ended = match ended {
         // There is nothing left to close.
-        Ended::Closed => all_sent(closing.await).and_then(|()| by_state(&state, &uri)),
+        Ended::Closed => all_sent(close(&connection).await).and_then(|()| by_state(&state, &uri)),
         Ended::GivenUp(given_up) => {
-            if let Some(loss) = loss(closing.await) {
+            if let Some(loss) = loss(close(&connection).await) {
                 report::talk(loss);
             }
             by_cause(given_up.cause(), &uri)
         }
-        Ended::Failed(failure) => {
-            let _ = timeout(LEAVE, closing).await;
-            Err(failure)
-        }
         // The writer knows why.
         Ended::Unread => {
-            let _ = timeout(LEAVE, closing).await;
+            let _ = timeout(LEAVE, close(&connection)).await;
             Ok(())
         }
-        Ended::Interrupted => tokio::select! {
-            unsent = closing => all_sent(unsent).map(|()| report::talk("closed")),
-            () = signals.next() => Err(Failure::abnormal("interrupted before the peer had closed its side")),
-        },
+        Ended::Failed(_) | Ended::Interrupted => {
+            let leaving = async {
+                let unsent = close(&connection).await;
+                // What had come before.
+                receive(&mut connection, &output).await;
+                unsent
+            };
+            let unsent = tokio::select! {
+                unsent = leaving => unsent,
+                () = signals.next() => {
+                    return Err(Failure::abnormal("interrupted before the peer had closed its side"));
+                }
+            };
+            match ended {
+                Ended::Failed(failure) => Err(failure),
+                _ => all_sent(unsent).map(|()| report::talk("closed")),
+            }
+        }
     };
     drop(output);
     let written = tokio::select! {
@@ -84,6 +90,13 @@ pub(super) async fn run(plan: Connecting) -> Result<(), Failure> {
         () = signals.next() => return Err(Failure::abnormal("interrupted before all messages were written")),
     };
     written.and(ended)
+}
+
+/// Ends it, and counts the messages that no connection has taken.
+async fn close(connection: &Reconnecting) -> usize {
+    let unsent = connection.close(CloseCode::NORMAL, "").await;
+    // A code and a reason that can be sent are no error.
+    unsent.map_or(0, |unsent| unsent.len())
 }
 
 /// Why the conversation ends.
