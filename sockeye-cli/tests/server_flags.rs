@@ -107,7 +107,7 @@ async fn beyond_a_limit_clients_are_asked_to_come_back() {
             let Err(ConnectError::Refused(refusal)) = refused else {
                 panic!("{refused:?}");
             };
-            assert_eq!(refusal.retry_after().map(|after| after.as_secs()), Some(10));
+            assert_eq!(refusal.retry_after().map(|after| after.as_secs()), Some(5));
             drop(ws);
         }
     }
