@@ -1,15 +1,17 @@
 //! What was typed: the commands, their flags, and the values that are wrong whatever they are for.
 
-use std::fmt;
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
-use std::str::FromStr;
+mod values;
 
-use clap::builder::Styles;
-use clap::error::ErrorKind;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use clap::builder::{Styles, ValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 use sockeye::handshake::Origin;
 
+pub(crate) use self::values::{Address, Period, Seconds, Secret, Size, Threads, without_credentials};
 use crate::report::{self, Failure};
 
 /// WebSocket from the command line: RFC 6455 and permessage-deflate.
@@ -30,7 +32,8 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Connect(ConnectArguments),
+    // In a box, since it has three times the flags of the others.
+    Connect(Box<ConnectArguments>),
     Echo(EchoArguments),
     Serve(ServeArguments),
 }
@@ -51,40 +54,109 @@ pub(crate) enum Command {
 )]
 pub(crate) struct ConnectArguments {
     /// The server, such as ws://127.0.0.1:9001/ or wss://user:password@example.com/chat
-    pub(crate) url: String,
-
-    /// Offer a subprotocol; may be repeated, the one preferred first
-    #[arg(long, value_name = "NAME")]
-    pub(crate) subprotocol: Vec<String>,
-
-    /// Send a header with the request; may be repeated
-    #[arg(short = 'H', long, value_name = "NAME: VALUE")]
-    pub(crate) header: Vec<Header>,
-
-    /// Offer permessage-deflate
-    #[arg(long)]
-    pub(crate) compress: bool,
-
-    /// Take any certificate from anybody: the connection is encrypted, and whoever sits in between can read it all
-    #[arg(long, conflicts_with = "ca")]
-    pub(crate) insecure: bool,
-
-    /// Trust the certificates in this PEM file beside those of the system
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca: Option<PathBuf>,
+    #[arg(value_parser = secret())]
+    pub(crate) url: Secret,
 
     /// Send lines as binary messages, which need not be UTF-8
     #[arg(long)]
     pub(crate) binary: bool,
 
+    /// Come back when the connection cannot be made, or is lost, and that may pass; tell so on stderr. Lines wait
+    /// meanwhile. The end of stdin does not end this; Ctrl-C does, and what comes after it is not printed
+    #[arg(long)]
+    pub(crate) reconnect: bool,
+
+    /// Tell on stderr how long the answer to a ping takes, at once and then with each period of --ping
+    #[arg(long, conflicts_with = "reconnect")]
+    pub(crate) latency: bool,
+
     #[command(flatten)]
-    pub(crate) limits: LimitArguments,
+    pub(crate) connection: ConnectionArguments,
+
+    #[command(flatten)]
+    pub(crate) request: RequestArguments,
+
+    #[command(flatten)]
+    pub(crate) route: RouteArguments,
+
+    #[command(flatten)]
+    pub(crate) tls: ClientTlsArguments,
+}
+
+/// What a client says in its handshake.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Request")]
+pub(crate) struct RequestArguments {
+    /// Offer a subprotocol; may be repeated, the one preferred first
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subprotocol: Vec<String>,
+
+    /// Offer permessage-deflate
+    #[arg(long)]
+    pub(crate) compress: bool,
+
+    /// Send a header with the request; may be repeated
+    #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = secret())]
+    pub(crate) header: Vec<Secret>,
+
+    /// Send this Origin, as a page of it would
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) origin: Option<String>,
+
+    /// Authorize by user name and password (Basic), in place of those in the URL
+    #[arg(long, value_name = "USER:PASSWORD", value_parser = secret(), conflicts_with = "bearer")]
+    pub(crate) user: Option<Secret>,
+
+    /// Authorize by a token (Bearer)
+    #[arg(long, value_name = "TOKEN", value_parser = secret())]
+    pub(crate) bearer: Option<Secret>,
+
+    /// Follow redirects, at most N in a row, without a number 10; other origins get no credentials, and wss:// never
+    /// leads to ws://
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "10",
+          value_parser = clap::value_parser!(u8).range(0..=10))]
+    pub(crate) follow: Option<u8>,
+}
+
+/// The way to a server.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Proxy")]
+pub(crate) struct RouteArguments {
+    /// Go through this proxy, such as socks5h://user:password@127.0.0.1:1080; http, https, socks5 (names are resolved
+    /// here) or socks5h (by the proxy) [default: what HTTP_PROXY for ws, HTTPS_PROXY for wss, ALL_PROXY and NO_PROXY say]
+    #[arg(long, value_name = "URL", value_parser = secret(), conflicts_with = "no_proxy")]
+    pub(crate) proxy: Option<Secret>,
+
+    /// Go through no proxy, whatever the environment says
+    #[arg(long)]
+    pub(crate) no_proxy: bool,
+}
+
+/// Whom a client trusts, and who it is.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS")]
+pub(crate) struct ClientTlsArguments {
+    /// Trust the certificates in this PEM file beside those of the system
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// Take any certificate from anybody: the connection is encrypted, and whoever sits in between can read it all
+    #[arg(long, conflicts_with = "ca")]
+    pub(crate) insecure: bool,
+
+    /// Show a server that asks for one this certificate, a PEM file with its chain
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// The private key of --cert, a PEM file
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
 }
 
 /// Run a server that sends back what it gets.
 ///
-/// It takes connections on any path and, since it is a tool for tests, from pages of any origin. The first lines of
-/// stdout are `listening on ws://ADDR/` (`wss://` with TLS), one a listener. SIGINT and SIGTERM close every connection
+/// It takes connections on any path and, since it is a tool for tests, from pages of any origin unless told otherwise. The
+/// first lines of stdout are `listening on ws://ADDR/` (`wss://` with TLS), one a listener. SIGINT and SIGTERM close every connection
 /// with code 1001, wait 5 s at most, and end the program with exit code 0.
 #[derive(Debug, Args)]
 pub(crate) struct EchoArguments {
@@ -92,40 +164,37 @@ pub(crate) struct EchoArguments {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001")]
     pub(crate) listen: Vec<Address>,
 
-    #[command(flatten)]
-    pub(crate) server: ServerArguments,
-
-    /// Serve wss:// with this certificate chain and its private key, two PEM files
-    #[arg(long, num_args = 2, value_names = ["CERT", "KEY"], conflicts_with = "tls_self_signed")]
-    pub(crate) tls: Option<Vec<PathBuf>>,
-
-    /// Serve wss:// with a new certificate for localhost, 127.0.0.1 and ::1, which nobody trusts until told to
-    #[arg(long)]
-    pub(crate) tls_self_signed: bool,
-
     /// A subprotocol that the server speaks; the first in the client's list that it speaks is chosen; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) subprotocol: Vec<String>,
+
+    /// Let only pages of this origin connect, such as https://example.com; programs, which send none, always; may be
+    /// repeated [default: any]
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) origin: Vec<Origin>,
+
+    #[command(flatten)]
+    pub(crate) server: ServerArguments,
 }
 
 /// Serve a page with a chat and a live ticker, and the WebSocket endpoints behind it.
 ///
 /// On one port: the page at `/`, `/healthz` for monitors, and by WebSocket `/echo`, `/chat` and `/ticker`. The first
-/// lines of stdout are `listening on http://ADDR/`, one a listener. Pages may connect from the host that they were
-/// served by, and from the origins that are named; programs, which send no Origin, always. SIGINT and SIGTERM close
-/// every connection with code 1001, wait 5 s at most, and end the program with exit code 0.
+/// lines of stdout are `listening on http://ADDR/` (`https://` with TLS), one a listener. Pages may connect from the
+/// host that they were served by, and from the origins that are named; programs, which send no Origin, always. SIGINT
+/// and SIGTERM close every connection with code 1001, wait 5 s at most, and end the program with exit code 0.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
     /// Where to listen, such as 127.0.0.1:8080, [::1]:8080 or 0.0.0.0:80; port 0 takes a free one; may be repeated
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: Vec<Address>,
 
-    #[command(flatten)]
-    pub(crate) server: ServerArguments,
-
     /// Let pages of this origin connect too, such as https://example.com; may be repeated
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) origin: Vec<Origin>,
+
+    #[command(flatten)]
+    pub(crate) server: ServerArguments,
 }
 
 /// What all servers have.
@@ -135,26 +204,82 @@ pub(crate) struct ServerArguments {
     #[arg(long)]
     pub(crate) compress: bool,
 
-    #[command(flatten)]
-    pub(crate) limits: LimitArguments,
+    /// Send a header with each response that accepts a WebSocket; may be repeated
+    #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = secret())]
+    pub(crate) header: Vec<Secret>,
+
+    /// The most connections at one time; others get status 503 and Retry-After [default: 100000, and others wait]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: Option<u32>,
+
+    /// The most connections of one address, or of one IPv6 network of 64 bits; others get 503 [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_per_address: Option<u32>,
 
     /// Threads that serve connections; with 1, everything runs on the main thread [default: one a CPU]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<Threads>,
+
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArguments,
+
+    #[command(flatten)]
+    pub(crate) tls: ServerTlsArguments,
+}
+
+/// Who a server is, and whom it trusts.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS")]
+pub(crate) struct ServerTlsArguments {
+    /// Serve under TLS with this certificate, a PEM file with its chain
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// The private key of --cert, a PEM file
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// Both at once, as it was said before there was --cert.
+    #[arg(long, num_args = 2, value_names = ["CERT", "KEY"], hide = true, conflicts_with_all = ["cert", "tls_self_signed"])]
+    pub(crate) tls: Option<Vec<PathBuf>>,
+
+    /// Serve under TLS with a new certificate for localhost, 127.0.0.1 and ::1, which nobody trusts until told to
+    #[arg(long, conflicts_with = "cert")]
+    pub(crate) tls_self_signed: bool,
+
+    /// Refuse clients without a certificate that was issued by one of those in this PEM file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_ca: Option<PathBuf>,
 }
 
 /// What all connections have.
 #[derive(Debug, Args)]
-pub(crate) struct LimitArguments {
-    /// The longest message that is received, in bytes or as 64KiB, 16MiB, 1GiB; longer ones close the connection with
-    /// code 1009
-    #[arg(long, value_name = "SIZE", default_value = "1MiB")]
+pub(crate) struct ConnectionArguments {
+    /// The longest message that is received, in bytes or as 64K, 16M, 1G (units of 1024); longer ones close the
+    /// connection with code 1009
+    #[arg(long, value_name = "SIZE", default_value = "1M")]
     pub(crate) max_message: Size,
+
+    /// Send a ping when nothing has come for so long, without a number 5, 0 for never; a connection that does not answer
+    /// within 20 s is given up [default: 20]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "5")]
+    pub(crate) ping: Option<Period>,
+
+    /// How long it may take to open a connection: for a client from the name to the end of the handshake, with proxy, TLS
+    /// and redirects; for a server TLS and handshake
+    #[arg(long, value_name = "SECONDS", default_value = "10")]
+    pub(crate) timeout: Seconds,
+}
+
+/// Any text, which clap will not show.
+fn secret() -> ValueParser {
+    use clap::builder::TypedValueParser;
+    ValueParser::new(clap::builder::StringValueParser::new().map(Secret::from))
 }
 
 /// Reads the command line. Asked for help or the version, prints that and ends the program.
 pub(crate) fn parse() -> Result<Arguments, Failure> {
-    Arguments::try_parse().or_else(|error| match error.kind() {
+    Arguments::try_parse_from(joined(env::args_os())).or_else(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             report::output(error.to_string().as_bytes())?;
             Err(Failure::OutputClosed)
@@ -162,14 +287,44 @@ pub(crate) fn parse() -> Result<Arguments, Failure> {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Err(Failure::usage(format!(
             "what should be done? Name a command.\n\n{error}"
         ))),
-        _ => Err(Failure::usage(sentence(&error.to_string()))),
+        _ => Err(Failure::usage(sentence(&error))),
     })
 }
 
+/// Joins flags whose value may be left out with the word behind them, unless that is another flag or may be a URL:
+/// `--ping 5` is `--ping=5`, while in `--ping ws://host/` the URL is not the flag's.
+fn joined(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let is_value = |word: &OsStr| {
+        let word = word.as_encoded_bytes();
+        !word.starts_with(b"-") && !word.iter().any(|byte| b":/@".contains(byte))
+    };
+    let mut joined: Vec<OsString> = Vec::new();
+    for argument in arguments {
+        match joined.last_mut() {
+            Some(flag) if (flag == "--ping" || flag == "--follow") && is_value(&argument) => {
+                flag.push("=");
+                flag.push(argument);
+            }
+            _ => joined.push(argument),
+        }
+    }
+    joined
+}
+
 /// clap's message on one line, without the usage that `--help` tells better.
-fn sentence(message: &str) -> String {
+fn sentence(error: &clap::Error) -> String {
+    if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) {
+        match error.kind() {
+            // A word that belongs nowhere may be the end of a password with a space in it.
+            ErrorKind::UnknownArgument if !argument.starts_with('-') => {
+                return "there is a word too many; put quotes around what has spaces in it; see --help".into();
+            }
+            ErrorKind::TooManyValues => return format!("{argument} takes no such value; see --help"),
+            _ => {}
+        }
+    }
     let mut parts = Vec::new();
-    for paragraph in message.split("\n\n") {
+    for paragraph in error.to_string().split("\n\n") {
         let paragraph = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
         if !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more information") && !paragraph.is_empty() {
             let paragraph = paragraph.trim_start_matches("error: ").trim_start_matches("tip: ");
@@ -179,115 +334,6 @@ fn sentence(message: &str) -> String {
     parts.push("see --help".into());
     parts.join("; ")
 }
-
-/// A host and a port to listen on.
-#[derive(Debug, Clone)]
-pub(crate) struct Address(String);
-
-impl Address {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Address {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(Self(text.into())),
-            _ => Err("an address is a host and a port, such as 127.0.0.1:9001"),
-        }
-    }
-}
-
-/// A header of a request, as yet in the form it was typed in.
-#[derive(Debug, Clone)]
-pub(crate) struct Header {
-    pub(crate) name: String,
-    pub(crate) value: String,
-}
-
-impl FromStr for Header {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (name, value) = text
-            .split_once(':')
-            .ok_or("a header is a name, a colon and a value, such as 'Origin: https://example.com'")?;
-        Ok(Self {
-            name: name.into(),
-            value: value.trim().into(),
-        })
-    }
-}
-
-/// A number of bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Size(u64);
-
-impl Size {
-    pub(crate) fn bytes(self) -> u64 {
-        self.0
-    }
-}
-
-impl FromStr for Size {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const HELP: &str =
-            "a size is a number of bytes, or a whole number with KiB, MiB or GiB behind it, such as 16MiB";
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let number: u64 = number.parse().map_err(|_| HELP)?;
-        let unit = match unit.trim_start().to_ascii_lowercase().as_str() {
-            "" | "b" => 1,
-            "kib" => 1 << 10,
-            "mib" => 1 << 20,
-            "gib" => 1 << 30,
-            _ => return Err(HELP),
-        };
-        match number.checked_mul(unit) {
-            Some(0) => Err("no message fits into 0 bytes; give at least 1"),
-            Some(bytes) => Ok(Self(bytes)),
-            None => Err("that is more than can be counted; give less than 16 EiB"),
-        }
-    }
-}
-
-/// A number of threads, at least one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Threads(NonZeroUsize);
-
-impl Threads {
-    pub(crate) const ONE: Self = Self(NonZeroUsize::MIN);
-
-    pub(crate) fn get(self) -> usize {
-        self.0.get()
-    }
-}
-
-impl FromStr for Threads {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse()
-            .ok()
-            .filter(|threads: &NonZeroUsize| threads.get() <= MAX_THREADS)
-            .map(Self)
-            .ok_or_else(|| format!("give a number of threads from 1 to {MAX_THREADS}"))
-    }
-}
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// More threads than any machine has use for.
-const MAX_THREADS: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -300,35 +346,47 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_bytes_or_have_a_binary_unit_in_any_case() {
-        let bytes = |text: &str| text.parse::<Size>().map(Size::bytes).ok();
-        assert_eq!(bytes("1"), Some(1));
-        assert_eq!(bytes("64KiB"), Some(64 << 10));
-        assert_eq!(bytes("16mib"), Some(16 << 20));
-        assert_eq!(bytes("1GIB"), Some(1 << 30));
-        assert_eq!(bytes("2 MiB"), Some(2 << 20));
-        for wrong in [
-            "",
-            "0",
-            "KiB",
-            "-1",
-            "1.5MiB",
-            "1MB",
-            "1 TiB",
-            "99999999999999GiB",
-            "18446744073709551616",
+    fn a_flag_takes_the_value_behind_it_and_no_url() {
+        for (typed, expected) in [
+            ("connect --ping 5 ws://host/", "connect --ping=5 ws://host/"),
+            ("connect --ping ws://host/", "connect --ping ws://host/"),
+            ("connect --ping often ws://host/", "connect --ping=often ws://host/"),
+            ("connect --ping alice:s3cret@host", "connect --ping alice:s3cret@host"),
+            ("connect --follow --ping 0.5", "connect --follow --ping=0.5"),
+            ("connect --follow=3 7", "connect --follow=3 7"),
+            ("echo --listen 127.0.0.1:0", "echo --listen 127.0.0.1:0"),
         ] {
-            assert_eq!(bytes(wrong), None, "{wrong}");
+            let arguments = joined(typed.split(' ').map(OsString::from));
+            assert_eq!(arguments.join(OsStr::new(" ")), expected);
         }
     }
 
     #[test]
-    fn an_address_has_a_host_and_a_port() {
-        for address in ["127.0.0.1:0", "[::1]:9001", "localhost:80"] {
-            assert!(address.parse::<Address>().is_ok(), "{address}");
+    fn secrets_are_in_no_sentence() {
+        for typed in [
+            &["connect", "s3cret", "ws://host/"][..],
+            &["connect", "ws://host/", "--user", "alice", "s3cret"],
+            &["connect", "ws://host/", "ws://alice:s3cret@host/"],
+            &["connect", "ws://host/", "--usr=alice:s3cret"],
+            &["connect", "ws://host/", "--bearer", "s3cret", "--bearer", "s3cret"],
+            &["connect", "ws://host/", "--insecure=s3cret"],
+            &["echo", "-H", "Token: s3cret", "s3cret"],
+        ] {
+            let typed = [&["sockeye"], typed].concat();
+            let error = Arguments::try_parse_from(&typed).unwrap_err();
+            let sentence = sentence(&error);
+            assert!(!sentence.contains("s3cret"), "{typed:?}: {sentence}");
         }
-        for address in ["9001", ":9001", "localhost", "127.0.0.1:70000", "127.0.0.1:"] {
-            assert!(address.parse::<Address>().is_err(), "{address}");
-        }
+        let typed = [
+            "sockeye",
+            "connect",
+            "ws://a:s3cret@h/",
+            "-H",
+            "T: s3cret",
+            "--user",
+            "s3cret",
+        ];
+        let shown = format!("{:?}", Arguments::try_parse_from(typed).unwrap());
+        assert!(!shown.contains("s3cret"), "{shown}");
     }
 }

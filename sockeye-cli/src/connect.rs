@@ -1,18 +1,23 @@
 //! `sockeye connect`: lines of stdin become messages, messages become lines of stdout, both at the same time.
+//!
+//! Here over one connection; [`reconnecting`] does it over one after the other. [`verdict`] says how it ended.
 
+mod reconnecting;
 mod stdio;
+mod verdict;
 
 use std::cell::Cell;
-use std::io;
+use std::convert::Infallible;
+use std::future::pending;
 use std::time::Duration;
 
 use sockeye::transport::Stream;
-use sockeye::transport::tls::rustls;
 use sockeye::uri::WebSocketUri;
-use sockeye::{Client, CloseCode, CloseFrame, ConnectError, Error, Event, Receiver, Sender, WebSocket};
-use tokio::time::timeout;
+use sockeye::{Client, CloseCode, CloseFrame, Error, Event, Receiver, Sender, WebSocket};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use self::stdio::{Lines, Output};
+use crate::args::Secret;
 use crate::listen::Signals;
 use crate::report::{self, Failure};
 
@@ -20,26 +25,37 @@ use crate::report::{self, Failure};
 #[derive(Debug)]
 pub(crate) struct Connecting {
     pub(crate) uri: WebSocketUri,
-    pub(crate) url: String,
+    pub(crate) url: Secret,
     pub(crate) client: Client,
     /// Whether lines are sent as binary messages.
     pub(crate) binary: bool,
+    /// Whether to come back when the connection is lost.
+    pub(crate) reconnect: bool,
+    /// How often to tell how long the answer to a ping takes, if at all.
+    pub(crate) latency: Option<Duration>,
 }
 
 pub(crate) async fn run(plan: Connecting) -> Result<(), Failure> {
+    if plan.reconnect {
+        return reconnecting::run(plan).await;
+    }
     let mut signals = Signals::new()?;
+    let connecting = plan.client.connect(plan.url.as_str());
     let ws = tokio::select! {
-        connected = plan.client.connect(&plan.url) => connected.map_err(|error| not_connected(&plan.uri, &error))?,
+        connected = connecting => connected.map_err(|error| verdict::not_connected(&plan.uri, &error))?,
         () = signals.next() => return Err(Failure::abnormal("interrupted before the connection was open")),
     };
     report::talk(connected(&plan.uri, &ws));
     let (sender, receiver) = ws.split();
-    converse(sender, receiver, plan.binary, signals).await
+    tokio::select! {
+        ended = converse(&sender, receiver, plan.binary, signals) => ended,
+        never = tell_latency(&sender, plan.latency) => match never {},
+    }
 }
 
 /// Sends and receives until the connection has ended, and tells how it did.
 async fn converse(
-    sender: Sender<Stream>,
+    sender: &Sender<Stream>,
     mut receiver: Receiver<Stream>,
     binary: bool,
     mut signals: Signals,
@@ -50,7 +66,7 @@ async fn converse(
     let mut sent = Ok(());
     let sending = async {
         sent = tokio::select! {
-            sent = send_lines(&sender, &mut lines) => sent,
+            sent = send_lines(sender, &mut lines) => sent,
             () = signals.next() => Ok(()),
         };
         closing.set(true);
@@ -79,16 +95,10 @@ async fn converse(
             written.and(sent)
         }
         Received::Closed(frame) => {
-            let verdict = judge(frame, closing.get());
+            let verdict = verdict::closed(frame.as_ref(), closing.get());
             written.and(sent).and(verdict)
         }
-        Received::Failed(error) => {
-            let sentence = match error.close_code() {
-                Some(code) => format!("{error}; close code {code}"),
-                None => error.to_string(),
-            };
-            written.and(Err(Failure::abnormal(sentence)))
-        }
+        Received::Failed(error) => written.and(Err(verdict::lost(&error))),
     }
 }
 
@@ -136,32 +146,29 @@ async fn receive(receiver: &mut Receiver<Stream>, output: &Output) -> Received {
     }
 }
 
-/// Tells the close code, and whether it is a good end.
-fn judge(frame: Option<CloseFrame>, ours: bool) -> Result<(), Failure> {
-    let code = frame.as_ref().map_or(CloseCode::NO_STATUS, |frame| frame.code);
-    let shown = frame.map_or_else(|| code.to_string(), |frame| frame.to_string());
-    let sentence = if ours {
-        format!("closed: {shown}")
-    } else {
-        format!("the peer closed: {shown}")
+/// Pings at once and then every `period`, and tells how long the answers take. It never ends: what ends the connection is
+/// told by whoever receives.
+async fn tell_latency(sender: &Sender<Stream>, period: Option<Duration>) -> Infallible {
+    let Some(period) = period else {
+        return pending().await;
     };
-    match code {
-        CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS => {
-            report::talk(sentence);
-            Ok(())
+    let mut clock = interval(period);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        clock.tick().await;
+        let Ok(round_trip) = sender.measure_latency().await else {
+            return pending().await;
+        };
+        match round_trip.await {
+            Ok(latency) => report::talk(format_args!("latency {:.3} ms", latency.as_secs_f64() * 1e3)),
+            Err(_) => return pending().await,
         }
-        _ => Err(Failure::abnormal(sentence)),
     }
 }
 
 /// The connection in one line; the URL without its password.
 fn connected(uri: &WebSocketUri, ws: &WebSocket<Stream>) -> String {
-    let mut line = format!(
-        "connected to {}://{}{}",
-        uri.scheme(),
-        uri.host_header(),
-        uri.resource()
-    );
+    let mut line = format!("connected to {}", place(uri));
     if let Some(subprotocol) = ws.subprotocol() {
         line += &format!(", subprotocol {subprotocol}");
     }
@@ -171,31 +178,9 @@ fn connected(uri: &WebSocketUri, ws: &WebSocket<Stream>) -> String {
     line
 }
 
-/// Why there is no connection: exit code 1 when a server answered and it was no good, 2 when none was reached.
-fn not_connected(uri: &WebSocketUri, error: &ConnectError) -> Failure {
-    match error {
-        ConnectError::Refused(refusal) => {
-            let location = refusal.headers().text("Location").map(str::escape_debug);
-            Failure::abnormal(match location {
-                Some(location) => format!("refused: {error} and names {location} instead"),
-                None => format!("refused: {error}"),
-            })
-        }
-        ConnectError::Handshake(_) => Failure::abnormal(format!("this is no WebSocket handshake: {error}")),
-        ConnectError::Connect(cause) | ConnectError::Resolve(cause) => {
-            Failure::usage(format!("could not connect to {}: {cause}", uri.host_header()))
-        }
-        ConnectError::Tls(cause) if is_certificate(cause) => Failure::usage(format!(
-            "{error}; trust a certificate by --ca FILE, or take any by --insecure"
-        )),
-        _ => Failure::usage(error),
-    }
-}
-
-/// Whether TLS failed because of whom the server says to be.
-fn is_certificate(error: &io::Error) -> bool {
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
-    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
+/// The URL without its user information.
+fn place(uri: &WebSocketUri) -> String {
+    format!("{}://{}{}", uri.scheme(), uri.host_header(), uri.resource())
 }
 
 /// How long the closing handshake may take when stdout has gone.

@@ -1,75 +1,44 @@
-//! What every server command does: announce its listeners, accept until a signal comes, and take leave of its clients.
+//! What every server command does: announce its listeners, serve until a signal comes, and take leave of its clients.
 
 use std::future::Future;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use sockeye::{Incoming, Server};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use sockeye::Server;
+use tokio::time::Instant;
 
 use crate::report::{self, Failure};
 
-/// Prints where the servers listen, and gives each connection to `handler` in a task of its own until SIGINT or SIGTERM.
-/// Handlers then have [`GRACE`] to close theirs; a second signal cuts that short.
-pub(crate) async fn run<H, F>(servers: Vec<Server>, scheme: &str, handler: H) -> Result<(), Failure>
+/// Prints where the server listens, and has it serve until SIGINT or SIGTERM. Clients then have [`GRACE`] to close; a
+/// second signal cuts that short.
+pub(crate) async fn run<F>(server: Server, scheme: &str, serve: impl FnOnce(Server) -> F) -> Result<(), Failure>
 where
-    H: Fn(Incoming, Shutdown) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
     // Before the lines, since whoever reads them may send the signal at once.
     let mut signals = Signals::new()?;
-    announce(&servers, scheme)?;
-    let (stop, stopping) = watch::channel(false);
-    let mut loops = JoinSet::new();
-    for server in servers {
-        loops.spawn(accept(server, Shutdown(stopping.clone()), handler.clone()));
-    }
+    announce(&server, scheme)?;
+    let serving = tokio::spawn(serve(server.clone()));
     signals.next().await;
-    stop.send_replace(true);
+    let leave = async {
+        server.shutdown(GRACE).await;
+        // Its tasks have ended, or are cancelled now.
+        let _ = serving.await;
+    };
     tokio::select! {
-        _ = timeout(GRACE, async { while loops.join_next().await.is_some() {} }) => {}
+        () = leave => {}
         () = signals.next() => {}
     }
     Ok(())
 }
 
 /// One write for all lines: `sockeye echo … | head -1` has its line, and the server goes on.
-fn announce(servers: &[Server], scheme: &str) -> Result<(), Failure> {
-    let mut lines = String::new();
-    for server in servers {
-        let address = server
-            .local_addr()
-            .map_err(|error| Failure::usage(format!("the listener's address is unknown: {error}")))?;
-        let secure = if server.is_secure() { "s" } else { "" };
-        lines += &format!("listening on {scheme}{secure}://{address}/\n");
-    }
+fn announce(server: &Server, scheme: &str) -> Result<(), Failure> {
+    let secure = if server.is_secure() { "s" } else { "" };
+    let line = |address| format!("listening on {scheme}{secure}://{address}/\n");
+    let lines: String = server.addresses().iter().map(line).collect();
     report::output(lines.as_bytes())
-}
-
-async fn accept<H, F>(server: Server, mut shutdown: Shutdown, handler: H)
-where
-    H: Fn(Incoming, Shutdown) -> F,
-    F: Future<Output = ()> + Send + 'static,
-{
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = shutdown.requested() => break,
-            Some(_) = connections.join_next() => {}
-            accepted = server.accept() => match accepted {
-                Ok(incoming) => {
-                    connections.spawn(handler(incoming, shutdown.clone()));
-                }
-                // The server has been shut down.
-                Err(_) => break,
-            }
-        }
-    }
-    drop(server);
-    while connections.join_next().await.is_some() {}
 }
 
 /// Tells why connections have to wait, most often because there are no file descriptors left, and not again too soon.
@@ -81,22 +50,6 @@ pub(crate) fn tell_of_errors() -> impl Fn(&io::Error) + Send + Sync {
             report::talk(format_args!("cannot take more connections until some end: {error}"));
             *told = Some(Instant::now());
         }
-    }
-}
-
-/// Tells a task when to take leave.
-#[derive(Debug, Clone)]
-pub(crate) struct Shutdown(watch::Receiver<bool>);
-
-impl Shutdown {
-    /// Ready once the program is to end.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe.
-    pub(crate) async fn requested(&mut self) {
-        // An error means that the other end is gone, and the program with it.
-        let _ = self.0.wait_for(|&stop| stop).await;
     }
 }
 

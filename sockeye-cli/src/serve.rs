@@ -13,18 +13,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use sockeye::handshake::Rejection;
 use sockeye::transport::Stream;
-use sockeye::{AcceptError, CloseCode, DeflateOptions, Error, Incoming, Prepared, ServerOptions, Upgrade, WebSocket};
+use sockeye::{AcceptError, CloseCode, DeflateOptions, Error, Prepared, ServerOptions, Upgrade, WebSocket};
 use tokio::time::timeout;
 
 use self::chat::Rooms;
 use self::ticker::Ticker;
 use crate::echo;
-use crate::listen::{self, Shutdown};
+use crate::listen;
 use crate::plan::Serving;
 use crate::report::Failure;
 
 pub(crate) async fn run(plan: Serving) -> Result<(), Failure> {
-    let servers = plan.listening.bind().await?;
+    let server = plan.listening.bind().await?;
     let encoder = Encoder {
         deflate: plan.compress.then(DeflateOptions::server),
     };
@@ -34,8 +34,10 @@ pub(crate) async fn run(plan: Serving) -> Result<(), Failure> {
         ticker: Arc::new(Ticker::new(encoder)),
     });
     tokio::spawn(service.ticker.clone().run());
-    listen::run(servers, "http", move |incoming, shutdown| {
-        connection(incoming, shutdown, service.clone())
+    listen::run(server, "http", |server| async move {
+        server
+            .serve_requests(move |upgrade| connection(upgrade, service.clone()))
+            .await;
     })
     .await
 }
@@ -47,21 +49,16 @@ struct Service {
     ticker: Arc<Ticker>,
 }
 
-async fn connection(incoming: Incoming, mut shutdown: Shutdown, service: Arc<Service>) {
-    let handshake = async {
-        let upgrade = incoming.upgrade().await?;
-        answer(upgrade, &service).await
-    };
-    let answered = tokio::select! {
-        answered = handshake => answered,
-        () = shutdown.requested() => return,
-    };
+async fn connection(upgrade: Upgrade<Stream>, service: Arc<Service>) {
     // What a client did wrong it has been told; a server of many has nothing to add.
-    let Ok(Some((endpoint, ws))) = answered else { return };
+    let Ok(Some((endpoint, ws))) = answer(upgrade, &service).await else {
+        return;
+    };
     match endpoint {
-        Endpoint::Echo => echo::converse(ws, shutdown).await,
-        Endpoint::Chat => chat::converse(ws, shutdown, service.rooms.clone()).await,
-        Endpoint::Ticker => ticker::converse(ws, shutdown, &service.ticker).await,
+        // Whatever it was, the client has been told if it could be.
+        Endpoint::Echo => drop(echo::converse(ws).await),
+        Endpoint::Chat => chat::converse(ws, service.rooms.clone()).await,
+        Endpoint::Ticker => ticker::converse(ws, &service.ticker).await,
     }
 }
 
@@ -153,17 +150,10 @@ impl From<Error> for End {
     }
 }
 
-/// Runs a conversation until it ends or the program does, and closes the connection if it is open then.
-async fn until_shutdown(
-    mut ws: WebSocket<Stream>,
-    mut shutdown: Shutdown,
-    conversation: impl AsyncFnOnce(&mut WebSocket<Stream>) -> End,
-) {
-    let end = tokio::select! {
-        end = conversation(&mut ws) => end,
-        () = shutdown.requested() => End::Close(CloseCode::GOING_AWAY, "the server shuts down"),
-    };
-    if let End::Close(code, reason) = end {
+/// Holds a conversation to its end, and closes the connection if it is open then. The end of the server ends it too: it
+/// is told by what the conversation receives or sends next.
+async fn hold(mut ws: WebSocket<Stream>, conversation: impl AsyncFnOnce(&mut WebSocket<Stream>) -> End) {
+    if let End::Close(code, reason) = conversation(&mut ws).await {
         let _ = ws.close(code, reason).await;
     }
 }

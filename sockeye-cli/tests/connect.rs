@@ -5,14 +5,12 @@
 mod support;
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::thread;
 
-use sockeye::handshake::accept_key;
 use sockeye::transport::Stream;
 use sockeye::{CloseCode, MessageKind, ServerOptions, Upgrade, WebSocket};
-use support::{Ended, Running, Server, head, run, sockeye};
+use support::{Ended, Running, Server, handshake, head, listen, run, sockeye};
 
 #[test]
 fn lines_go_out_as_messages_and_messages_come_in_as_lines() {
@@ -291,27 +289,4 @@ where
         })
     });
     (format!("ws://{address}/"), server)
-}
-
-fn listen() -> (String, TcpListener) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    (listener.local_addr().unwrap().to_string(), listener)
-}
-
-/// Accepts one connection and does the server's handshake by hand.
-fn handshake(listener: &TcpListener) -> TcpStream {
-    let (mut tcp, _) = listener.accept().unwrap();
-    let request = head(&mut tcp);
-    let key = request
-        .lines()
-        .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
-        .unwrap();
-    let accept = accept_key(key.as_bytes());
-    let accept = std::str::from_utf8(&accept).unwrap();
-    let response = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
-    );
-    tcp.write_all(response.as_bytes()).unwrap();
-    tcp
 }

@@ -5,11 +5,10 @@
 mod support;
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
 use std::process::Stdio;
 
 use sockeye::{Client, CloseCode, DeflateOptions, Error, Message};
-use support::{Running, Server, closed, head, run, sockeye, upgrade};
+use support::{Running, Server, closed, file, head, run, sockeye, upgrade};
 
 #[test]
 fn the_first_lines_are_where_it_listens_one_a_listener() {
@@ -183,10 +182,4 @@ fn a_stdout_that_nobody_reads_is_success() {
         .status()
         .unwrap();
     assert_eq!(status.code(), Some(0));
-}
-
-fn file(name: &str, content: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::write(&path, content).unwrap();
-    path
 }

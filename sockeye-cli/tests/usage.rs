@@ -5,6 +5,9 @@ mod support;
 
 use support::run;
 
+/// A server that nobody asks, since something else is wrong.
+const URL: &str = "ws://localhost/";
+
 /// Runs into a usage error, and gives the sentence.
 fn wrong(arguments: &[&str]) -> String {
     let ended = run(arguments, b"");
@@ -16,7 +19,7 @@ fn wrong(arguments: &[&str]) -> String {
 
 #[test]
 fn a_wrong_value_is_told_with_what_would_be_right() {
-    let cases: [(&[&str], &[&str]); 8] = [
+    let cases: &[(&[&str], &[&str])] = &[
         (&["echo", "--max-message", "12x"], &["'12x'", "--max-message", "16MiB"]),
         (&["echo", "--max-message", "0"], &["at least 1"]),
         (&["echo", "--listen", "9001"], &["'9001'", "127.0.0.1:9001"]),
@@ -26,12 +29,44 @@ fn a_wrong_value_is_told_with_what_would_be_right() {
         (&["connect", "http://localhost/"], &["http://localhost/", "ws://"]),
         (
             &["connect", "ws://localhost/", "-H", "nonsense"],
-            &["'nonsense'", "colon"],
+            &["--header", "colon"],
         ),
+        (&["echo", "--max-message", "1T"], &["'1T'", "--max-message", "16MiB"]),
+        (&["connect", URL, "--max-message=-1"], &["'-1'", "--max-message"]),
+        (&["connect", URL, "--timeout", "0"], &["'0'", "--timeout", "such as 10"]),
+        (&["echo", "--timeout", "ten"], &["'ten'", "--timeout", "such as 10"]),
+        (&["connect", "--ping", "1s", URL], &["'1s'", "--ping", "such as 20"]),
+        (&["serve", "--ping", "often"], &["'often'", "--ping", "such as 20"]),
+        (
+            &["connect", URL, "--latency", "--ping", "0"],
+            &["--latency", "--ping 5"],
+        ),
+        (&["connect", URL, "--follow", "11"], &["'11'", "--follow", "0..=10"]),
+        (&["connect", "--follow", "far", URL], &["'far'", "--follow"]),
+        (
+            &["connect", URL, "--origin", "a\r\nb"],
+            &["--origin", "control character"],
+        ),
+        (&["echo", "--origin", "example.com"], &["'example.com'", "https://"]),
+        (&["echo", "-H", "nonsense"], &["--header", "colon"]),
+        (&["serve", "-H", "Connection: close"], &["--header", "handshake"]),
+        (&["echo", "--max-connections", "0"], &["'0'", "--max-connections"]),
+        (
+            &["serve", "--max-per-address", "many"],
+            &["'many'", "--max-per-address"],
+        ),
+        (&["connect", URL, "--proxy", "ftp://localhost"], &["--proxy", "socks5h"]),
+        (
+            &["connect", URL, "--proxy", "http://localhost/path"],
+            &["--proxy", "path"],
+        ),
+        (&["connect", URL, "--user", "alice"], &["--user", "colon"]),
+        (&["connect", URL, "--bearer", "a b"], &["--bearer", "character"]),
+        (&["echo", "--client-ca", "ca.pem"], &["--client-ca", "--cert"]),
     ];
     for (arguments, parts) in cases {
         let sentence = wrong(arguments);
-        for part in parts {
+        for part in *parts {
             assert!(sentence.contains(part), "{sentence}");
         }
     }
@@ -47,6 +82,58 @@ fn unknown_and_contradicting_flags_are_told() {
     assert!(wrong(&["connect", "wss://localhost/", "--insecure", "--ca", "ca.pem"]).contains("--ca"));
     assert!(wrong(&["connect", "ws://localhost/", "--subprotocol", ""]).contains("--subprotocol"));
     assert!(wrong(&["connect", "ws://localhost/", "-H", "Host: other"]).contains("--header"));
+    for command in [&["connect", "wss://localhost/"][..], &["echo"], &["serve"]] {
+        assert!(wrong(&[command, &["--cert", "cert.pem"]].concat()).contains("--key"));
+        assert!(wrong(&[command, &["--key", "key.pem"]].concat()).contains("--cert"));
+    }
+    for pair in [
+        &["--proxy=http://localhost", "--no-proxy"][..],
+        &["--user=a:b", "--bearer=c"],
+        &["--latency", "--reconnect"],
+        &["--origin=https://a.example", "--header=Origin: https://b.example"],
+        &["--user=a:b", "--header=Authorization: Basic Yzpk"],
+    ] {
+        let sentence = wrong(&[&["connect", "ws://localhost/"], pair].concat());
+        for flag in pair {
+            let (flag, _) = flag.split_once('=').unwrap_or((flag, ""));
+            assert!(sentence.contains(flag), "{sentence}");
+        }
+    }
+}
+
+#[test]
+fn a_proxy_of_the_environment_that_is_none_is_told_by_its_variable() {
+    for variable in ["HTTP_PROXY", "https_proxy", "ALL_PROXY"] {
+        let ended = support::run_in(
+            &[(variable, "ftp://alice:s3cret@localhost")],
+            &["connect", "ws://localhost/"],
+            b"",
+        );
+        assert_eq!((ended.code, ended.stdout()), (2, ""));
+        assert_eq!(ended.stderr.lines().count(), 1);
+        assert!(ended.stderr.contains(variable) && ended.stderr.contains("--no-proxy"));
+        assert!(!ended.stderr.contains("s3cret"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn passwords_are_in_no_sentence() {
+    for arguments in [
+        &["connect", "http://alice:s3cret@localhost/"][..],
+        &["connect", "ws://alice:s3cret@localhost:99999/"],
+        &["connect", "ws://alice:s3cret\n@localhost/"],
+        &["connect", "ws://localhost/", "alice:s3cret"],
+        &["connect", "ws://localhost/", "--proxy", "ftp://alice:s3cret@localhost"],
+        &["connect", "ws://localhost/", "--user", "s3cret"],
+        &["connect", "ws://localhost/", "--user", "alice:s3cret\n"],
+        &["connect", "ws://localhost/", "--bearer", "s3cret token"],
+        &["connect", "ws://localhost/", "--header", "Authorization Basic s3cret"],
+        &["connect", "ws://localhost/", "--header", "Authorization: s3cret\r"],
+        &["echo", "--header", "s3cret"],
+    ] {
+        let sentence = wrong(arguments);
+        assert!(!sentence.contains("s3cret"), "{sentence}");
+    }
 }
 
 #[test]
@@ -55,6 +142,13 @@ fn files_that_cannot_be_used_are_told_by_name() {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     assert!(wrong(&["connect", "wss://localhost/", "--ca", manifest]).contains("no certificate"));
     assert!(wrong(&["echo", "--tls", manifest, manifest]).contains("--tls"));
+    for command in [&["connect", "wss://localhost/"][..], &["echo"], &["serve"]] {
+        let missing = [command, &["--cert", "no/such/cert", "--key", "no/such/key"]].concat();
+        assert!(wrong(&missing).contains("no/such/cert"));
+        let sentence = wrong(&[command, &["--cert", manifest, "--key", manifest]].concat());
+        assert!(sentence.contains("--cert and --key"), "{sentence}");
+    }
+    assert!(wrong(&["echo", "--tls-self-signed", "--client-ca", "no/such/file"]).contains("no/such/file"));
 }
 
 #[test]

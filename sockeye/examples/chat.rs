@@ -14,7 +14,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-pub(crate) async fn run(server: &Server) {
+async fn run(server: &Server) {
     // Whoever lags behind by more than 64 messages misses the oldest.
     let room = broadcast::Sender::new(64);
     server.serve(move |ws| converse(ws, room.clone())).await;

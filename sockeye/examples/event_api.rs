@@ -15,7 +15,7 @@ async fn main() -> Result {
 }
 
 /// As a page would do it: three messages, and then the end.
-pub(crate) async fn with_callbacks(url: &str) -> Result {
+async fn with_callbacks(url: &str) -> Result {
     let ws = WebSocket::new(url, ())?;
     ws.on_open(|ws| {
         println!("open: {}", ws.url());
@@ -44,7 +44,7 @@ pub(crate) async fn with_callbacks(url: &str) -> Result {
 }
 
 /// The same with streams, which make the faster side wait.
-pub(crate) async fn with_streams(url: &str) -> Result {
+async fn with_streams(url: &str) -> Result {
     let wss = WebSocketStream::new(url, ())?;
     let Opened { readable, writable, .. } = wss.opened().await?;
     for count in 1..=3 {

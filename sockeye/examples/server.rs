@@ -25,14 +25,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Many connections, but few of one address; those beyond are told to come back later.
-pub(crate) async fn server(address: &str) -> std::io::Result<Server> {
+async fn server(address: &str) -> std::io::Result<Server> {
     let limits = Limits::new().connections_per_address(100).refuse_when_full(true);
     let listener = Listener::bind(address).await?;
     Ok(Server::builder().listener(listener).limits(limits).build())
 }
 
 /// Runs in a task of its own for each request.
-pub(crate) async fn answer(request: Upgrade<Stream>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn answer(request: Upgrade<Stream>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     match request.request().path() {
         "/healthz" => request.respond(200, &Headers::new(), b"ok\n").await?,
         "/echo" if request.cookie("session").is_none() => {

@@ -67,7 +67,7 @@ use sockeye_proto::handshake::{OriginPolicy, Rejection, RejectionCause};
 use crate::error::AcceptError;
 use crate::hyper::Upgrade;
 pub use crate::hyper::{Refusal, Upgraded, Upgrading};
-use crate::server::ServerOptions;
+use crate::options::ServerOptions;
 use crate::socket::WebSocket;
 
 /// A request for a WebSocket; see the [module](self).

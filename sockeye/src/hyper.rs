@@ -84,8 +84,9 @@ use tokio::time::timeout_at;
 
 use crate::driver::Driver;
 use crate::error::AcceptError;
-use crate::server::ServerOptions;
-use crate::socket::{Handshake, WebSocket};
+use crate::opened::Handshake;
+use crate::options::ServerOptions;
+use crate::socket::WebSocket;
 
 /// The transport of a WebSocket that came out of a hyper server: a TCP or TLS connection, or a stream of HTTP/2.
 pub type Upgraded = TokioIo<::hyper::upgrade::Upgraded>;

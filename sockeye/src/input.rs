@@ -56,6 +56,7 @@ impl Input {
     }
 
     /// Whether anything was consumed by [`consume`](Self::consume) since it was last read into or taken from.
+    #[cfg(feature = "tokio")]
     pub(crate) fn is_begun(&self) -> bool {
         self.0.as_ref().is_some_and(|buffer| buffer.start > 0)
     }

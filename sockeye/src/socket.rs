@@ -11,14 +11,15 @@ use futures_core::Stream;
 use sockeye_proto::close::{CloseCode, CloseState};
 use sockeye_proto::connection::Event;
 use sockeye_proto::handshake::Headers;
-use sockeye_proto::handshake::server::Accepted;
 use sockeye_proto::message::{Message, MessageKind};
+use sockeye_proto::uri::WebSocketUri;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::byte_stream::ByteStream;
 use crate::driver::{ClosedBy, Driver};
 use crate::error::Error;
 use crate::handle::{Handle, with_wakers};
+use crate::opened::Handshake;
 use crate::reader::MessageReader;
 use crate::split::{self, Receiver, Sender};
 use crate::writer::MessageWriter;
@@ -81,24 +82,6 @@ pub struct WebSocket<T> {
     pub(crate) handshake: Handshake,
 }
 
-/// What the opening handshake left to know.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Handshake {
-    pub(crate) subprotocol: Option<Box<str>>,
-    /// Those of the response, at a client. A server keeps none, for the sake of its memory.
-    pub(crate) headers: Headers,
-}
-
-impl Handshake {
-    /// What a server keeps.
-    pub(crate) fn accepted(accepted: &Accepted) -> Self {
-        Self {
-            subprotocol: accepted.subprotocol().map(Into::into),
-            headers: Headers::new(),
-        }
-    }
-}
-
 impl<T> WebSocket<T> {
     pub(crate) fn new(mut driver: Driver<T>, handshake: Handshake) -> Self {
         driver.watch().opened();
@@ -117,6 +100,16 @@ impl<T> WebSocket<T> {
     #[must_use]
     pub fn headers(&self) -> &Headers {
         &self.handshake.headers
+    }
+
+    /// Where a client's connection leads: the URI that it asked for, or the last one to which it was
+    /// [redirected](crate::ClientBuilder::follow_redirects). A server's end has none; its request is in
+    /// [`Upgrade::request`](crate::Upgrade::request).
+    ///
+    /// It shows neither user name nor password in `Debug` and `Display`.
+    #[must_use]
+    pub fn uri(&self) -> Option<&WebSocketUri> {
+        self.handshake.uri.as_deref()
     }
 
     /// Whether permessage-deflate was agreed on.

@@ -22,6 +22,8 @@ mod page;
 mod process;
 mod steps;
 mod tally;
+#[cfg(test)]
+mod threats;
 mod tools;
 mod unsafe_scan;
 

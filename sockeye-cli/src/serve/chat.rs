@@ -14,8 +14,7 @@ use sockeye::{CloseCode, Message, WebSocket};
 
 pub(super) use self::rooms::Rooms;
 use self::rooms::Seat;
-use super::{End, json, patiently, until_shutdown};
-use crate::listen::Shutdown;
+use super::{End, hold, json, patiently};
 
 /// What a client may ask for.
 #[derive(Debug, Deserialize)]
@@ -43,10 +42,10 @@ enum Event<'a> {
     Error { text: &'a str },
 }
 
-/// Follows commands until the client closes or the program is to end.
-pub(super) async fn converse(ws: WebSocket<Stream>, shutdown: Shutdown, rooms: Arc<Rooms>) {
+/// Follows commands until the client closes or the server shuts down.
+pub(super) async fn converse(ws: WebSocket<Stream>, rooms: Arc<Rooms>) {
     let mut seat = Seat::new(rooms);
-    until_shutdown(ws, shutdown, async |ws| match chat(ws, &mut seat).await {
+    hold(ws, async |ws| match chat(ws, &mut seat).await {
         Ok(()) => End::Over,
         Err(end) => {
             // A closing handshake may take its time; the room need not wait for it.

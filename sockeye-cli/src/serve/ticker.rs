@@ -14,8 +14,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Encoder, End, now, patiently, until_shutdown};
-use crate::listen::Shutdown;
+use super::{Encoder, End, hold, now, patiently};
 
 #[derive(Debug)]
 pub(super) struct Ticker {
@@ -110,9 +109,9 @@ fn step(price: f64) -> f64 {
     ((price * 100.0).round() / 100.0).max(0.01)
 }
 
-/// Sends ticks until the client closes or the program is to end. What the client sends means nothing.
-pub(super) async fn converse(ws: WebSocket<Stream>, shutdown: Shutdown, ticker: &Ticker) {
-    until_shutdown(ws, shutdown, async |ws| match tell(ws, ticker).await {
+/// Sends ticks until the client closes or the server shuts down. What the client sends means nothing.
+pub(super) async fn converse(ws: WebSocket<Stream>, ticker: &Ticker) {
+    hold(ws, async |ws| match tell(ws, ticker).await {
         Ok(()) => End::Over,
         Err(end) => end,
     })

@@ -1,22 +1,37 @@
 //! Runs the built program and talks to it. Every wait is for a line, a message or an end.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod programs;
+
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
 
+use sockeye::handshake::accept_key;
 use sockeye::transport::Stream;
 use sockeye::{Client, CloseCode, Event, WebSocket};
 
+/// The program, in an environment without proxies.
 pub(crate) fn sockeye() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_sockeye"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        command.env_remove(name).env_remove(name.to_lowercase());
+    }
+    command
 }
 
 /// Runs to the end, with this on stdin.
 pub(crate) fn run(arguments: &[&str], input: &[u8]) -> Ended {
+    run_in(&[], arguments, input)
+}
+
+/// The same with these variables in the environment.
+pub(crate) fn run_in(variables: &[(&str, &str)], arguments: &[&str], input: &[u8]) -> Ended {
     let mut child = sockeye()
         .args(arguments)
+        .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -90,6 +105,12 @@ impl Running {
         line
     }
 
+    /// Writes a line to stdin.
+    pub(crate) fn type_line(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("stdin is open");
+        stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
     /// Reads stderr up to a line that contains `text`, and gives all of it.
     pub(crate) fn talk_until(&mut self, text: &str) -> String {
         let mut talk = String::new();
@@ -150,7 +171,7 @@ impl Server {
         Self {
             program,
             address: rest.strip_suffix('/').unwrap().to_owned(),
-            secure: matches!(scheme, "wss"),
+            secure: matches!(scheme, "wss" | "https"),
         }
     }
 
@@ -199,6 +220,52 @@ pub(crate) fn head(tcp: &mut TcpStream) -> String {
         head.push(byte[0]);
     }
     String::from_utf8(head).unwrap()
+}
+
+/// A listener on a port of its own, and its host and port.
+pub(crate) fn listen() -> (String, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    (listener.local_addr().unwrap().to_string(), listener)
+}
+
+/// Accepts one connection and does the server's handshake by hand.
+pub(crate) fn handshake(listener: &TcpListener) -> TcpStream {
+    let (mut tcp, _) = listener.accept().unwrap();
+    let request = head(&mut tcp);
+    let key = request
+        .lines()
+        .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
+        .unwrap();
+    let accept = accept_key(key.as_bytes());
+    let accept = std::str::from_utf8(&accept).unwrap();
+    let response = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
+    tcp.write_all(response.as_bytes()).unwrap();
+    tcp
+}
+
+/// A server that gives each of these answers to a connection of its own, and then the heads of the requests.
+pub(crate) fn answers(answers: Vec<String>) -> (String, std::thread::JoinHandle<Vec<String>>) {
+    let (address, listener) = listen();
+    let serving = std::thread::spawn(move || {
+        let answer = |answer: String| {
+            let (mut tcp, _) = listener.accept().unwrap();
+            let head = head(&mut tcp);
+            tcp.write_all(answer.as_bytes()).unwrap();
+            head
+        };
+        answers.into_iter().map(answer).collect()
+    });
+    (address, serving)
+}
+
+/// A file for a test, by a name that no other test uses.
+pub(crate) fn file(name: &str, content: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, content).unwrap();
+    path
 }
 
 /// Receives up to the peer's Close, and gives its code and reason.

@@ -141,7 +141,7 @@ pub fn write_response(status: u16, headers: &Headers, body: &[u8], out: &mut Vec
 }
 
 pub(super) fn write_status_line(status: u16, out: &mut Vec<u8>) {
-    out.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", reason(status)).as_bytes());
+    out.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status)).as_bytes());
 }
 
 /// Finds the end of a head and the violations that a line shows, each byte once.
@@ -281,8 +281,9 @@ fn head_error(error: httparse::Error) -> HeadError {
     }
 }
 
-/// The reason phrase, which clients ignore (RFC 9112 §4) and people read.
-fn reason(status: u16) -> &'static str {
+/// The reason phrase of a status, which programs ignore (RFC 9112 §4) and people read; empty for those without one here.
+#[must_use]
+pub const fn reason_phrase(status: u16) -> &'static str {
     match status {
         101 => "Switching Protocols",
         200 => "OK",
@@ -298,6 +299,7 @@ fn reason(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        407 => "Proxy Authentication Required",
         408 => "Request Timeout",
         409 => "Conflict",
         410 => "Gone",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use sockeye_proto::connection::{Config, Connection, Receive, Role};
+use sockeye_proto::connection::{Connection, Role};
 use sockeye_proto::handshake::client::{ClientOptions, ClientRequest, Response};
 use sockeye_proto::handshake::http1::{Parsed, ResponseReader};
 use sockeye_proto::handshake::{BodyReader, BodyState, HandshakeError, HandshakeLimits, OptionsError};
@@ -16,12 +16,14 @@ use super::deadline::{Deadline, is_timeout};
 use super::socket::WebSocket;
 use super::stream::Stream;
 use super::transport::Transport;
-use crate::client::{BODY_MAX, Refusal};
 use crate::entropy;
-use crate::error::ConnectError;
-use crate::socket::Handshake;
-#[cfg(feature = "tls")]
-use crate::transport::tls::{ClientTls, Peer, Roots};
+use crate::error::{BODY_MAX, ConnectError, Refusal};
+use crate::opened::Handshake;
+#[cfg(feature = "_rustls")]
+use crate::options::tls_options;
+use crate::options::{ClientSettings, client_options, message_options};
+#[cfg(feature = "_rustls")]
+use crate::transport::tls::Peer;
 
 /// Connects to `url` with the defaults of [`Client::builder`].
 ///
@@ -41,6 +43,16 @@ pub fn connect(url: &str) -> Result<WebSocket<Stream>, ConnectError> {
 }
 
 /// Opens connections, all with the same options. Cheap to clone.
+///
+/// It does less than the async client on the way to the server:
+///
+/// - it goes through no proxy, and does not look at `HTTP_PROXY` and its kin. [`connect_over`](Self::connect_over) takes a
+///   tunnel that somebody else has made;
+/// - it follows no redirects: they are [`ConnectError::Refused`], with the `Location` among the headers;
+/// - it tries the addresses of a host one after the other, each with an equal share of the time that is left, and does not
+///   race them (RFC 8305);
+/// - it has the system's resolver alone, whose time does not count towards the deadline, and neither a local address nor TCP
+///   keepalive to choose.
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -48,13 +60,8 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Shared {
-    handshake: ClientOptions,
-    limits: HandshakeLimits,
-    config: Arc<Config>,
-    handshake_timeout: Duration,
+    settings: ClientSettings,
     close_timeout: Duration,
-    #[cfg(feature = "tls")]
-    tls: ClientTls,
 }
 
 impl Client {
@@ -83,19 +90,21 @@ impl Client {
     /// ```
     pub fn connect(&self, url: &str) -> Result<WebSocket<Stream>, ConnectError> {
         let uri = WebSocketUri::parse(url)?;
-        #[cfg(not(feature = "tls"))]
+        #[cfg(not(feature = "_rustls"))]
         if uri.secure() {
-            return Err(ConnectError::TlsUnavailable("the feature `tls` is off".into()));
+            return Err(ConnectError::TlsUnavailable(
+                "the features `tls` and `blocking-tls` are off".into(),
+            ));
         }
         let addresses = (uri.host(), uri.port()).to_socket_addrs();
         let addresses: Vec<_> = addresses.map_err(ConnectError::Resolve)?.collect();
-        let deadline = Deadline::within(self.shared.handshake_timeout);
+        let deadline = Deadline::within(self.shared.settings.handshake_timeout);
         let tcp = connect_any(&addresses, deadline)?;
         // Messages are small and their senders have batched them: waiting for more only adds a round trip.
         tcp.set_nodelay(true).map_err(ConnectError::Connect)?;
-        #[cfg(feature = "tls")]
+        #[cfg(feature = "_rustls")]
         if uri.secure() {
-            let tls = &self.shared.tls;
+            let tls = &self.shared.settings.tls;
             let config = tls.config(Peer::Server).map_or_else(|| tls.make(Peer::Server), Ok);
             let config = config.map_err(ConnectError::TlsUnavailable)?;
             let stream = Stream::client(tcp, config, uri.host(), deadline);
@@ -116,7 +125,7 @@ impl Client {
     /// As [`connect`](Self::connect).
     pub fn connect_over<S: Transport>(&self, io: S, url: &str) -> Result<WebSocket<S>, ConnectError> {
         let uri = WebSocketUri::parse(url)?;
-        self.handshake(io, &uri, Deadline::within(self.shared.handshake_timeout))
+        self.handshake(io, &uri, Deadline::within(self.shared.settings.handshake_timeout))
     }
 
     fn handshake<S: Transport>(
@@ -125,12 +134,12 @@ impl Client {
         uri: &WebSocketUri,
         deadline: Deadline,
     ) -> Result<WebSocket<S>, ConnectError> {
-        let shared = &*self.shared;
-        let request = ClientRequest::new(uri, &shared.handshake, entropy::nonce());
+        let settings = &self.shared.settings;
+        let request = ClientRequest::new(uri, &settings.handshake, entropy::nonce());
         let mut head = Vec::new();
         request.write_http1(&mut head);
         deadline.write(&mut io, &head).map_err(failed)?;
-        let (response, input) = read_response(&mut io, shared.limits, deadline)?;
+        let (response, input) = read_response(&mut io, settings.limits, deadline)?;
         // RFC 6455 §4.1: "If the status code received from the server is not 101, the client handles the response per HTTP
         // [RFC2616] procedures."
         if response.status() != 101 {
@@ -139,14 +148,18 @@ impl Client {
             ))));
         }
         let established = request.verify(&response)?;
-        let connection = Connection::new(Role::Client, shared.config.clone());
+        let connection = Connection::new(Role::Client, settings.config.clone());
         #[cfg(feature = "deflate")]
         let connection = connection.with_deflate(established.deflate());
-        let handshake = Handshake {
-            subprotocol: established.subprotocol().map(Into::into),
-            headers: established.headers().clone(),
-        };
-        Ok(WebSocket::new(io, connection, input, shared.close_timeout, handshake))
+        // It follows no redirects, so the caller knows the URI.
+        let handshake = Handshake::established(&established, None);
+        Ok(WebSocket::new(
+            io,
+            connection,
+            input,
+            self.shared.close_timeout,
+            handshake,
+        ))
     }
 }
 
@@ -223,144 +236,31 @@ fn failed(error: io::Error) -> ConnectError {
 #[derive(Debug)]
 #[must_use]
 pub struct ClientBuilder {
-    handshake: ClientOptions,
-    limits: HandshakeLimits,
-    config: Config,
-    handshake_timeout: Duration,
+    settings: ClientSettings,
     close_timeout: Duration,
     error: Option<ConnectError>,
-    #[cfg(feature = "tls")]
-    tls: ClientTls,
 }
 
 impl Default for ClientBuilder {
     fn default() -> Self {
         Self {
-            handshake: ClientOptions::new(),
-            limits: HandshakeLimits::default(),
-            config: Config::new(entropy::fill),
-            handshake_timeout: Duration::from_secs(10),
+            settings: ClientSettings::default(),
             close_timeout: Duration::from_secs(5),
             error: None,
-            #[cfg(feature = "tls")]
-            tls: ClientTls::default(),
         }
     }
 }
 
 impl ClientBuilder {
-    /// Offers a subprotocol; the order of the calls is the order of preference.
-    pub fn subprotocol(self, name: &str) -> Self {
-        self.option(|handshake| handshake.add_subprotocol(name))
-    }
-
-    /// Adds a header to the request. Those of the handshake itself cannot be set.
-    pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.option(|handshake| handshake.add_header(name, value))
-    }
-
-    /// Sets the `Origin` header, as a browser would.
-    pub fn origin(self, origin: &str) -> Self {
-        self.option(|handshake| handshake.set_origin(origin))
-    }
-
-    /// Sets the `Cookie` header, such as `id=1; theme=dark`.
-    pub fn cookie(self, cookies: &str) -> Self {
-        self.option(|handshake| handshake.set_cookie(cookies))
-    }
-
-    /// Authorizes by user name and password (RFC 7617), in place of what the URL says.
-    pub fn basic_auth(self, username: &str, password: &str) -> Self {
-        self.option(|handshake| handshake.set_basic_auth(username, password))
-    }
-
-    /// Authorizes by a token (RFC 6750).
-    pub fn bearer_auth(self, token: &str) -> Self {
-        self.option(|handshake| handshake.set_bearer_auth(token))
-    }
-
-    /// Offers permessage-deflate. Default: off. While it is in use a connection owns up to 379 KiB for its compressor and
-    /// 55 KiB for its inflater.
-    #[cfg(feature = "deflate")]
-    pub fn deflate(mut self, options: sockeye_proto::deflate::DeflateOptions) -> Self {
-        self.handshake.set_deflate(Some(options));
-        self.config.deflate = options;
-        self
-    }
-
-    /// The longest message that is received, in bytes, also after inflating. Default: 1 MiB.
-    pub fn max_message_size(mut self, bytes: u64) -> Self {
-        self.config.max_message_size = bytes;
-        self
-    }
-
-    /// The most frames of a message that is received. Default: 1,024, or a 256th of the longest message in bytes.
-    pub fn max_message_parts(mut self, frames: u32) -> Self {
-        self.config.max_message_parts = Some(frames);
-        self
-    }
-
-    /// Whole messages (the default) or chunks as they arrive.
-    pub fn receive(mut self, receive: Receive) -> Self {
-        self.config.receive = receive;
-        self
-    }
-
-    /// How large the response's head may be.
-    pub fn handshake_limits(mut self, limits: HandshakeLimits) -> Self {
-        self.limits = limits;
-        self
-    }
-
     /// The deadline over TCP, TLS and the opening handshake together. Default: 10 s.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
-        self.handshake_timeout = timeout;
+        self.settings.handshake_timeout = timeout;
         self
     }
 
     /// How long the peer has to finish the closing handshake. Default: 5 s.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
-        self
-    }
-
-    /// Whose certificates are trusted. Default: the platform's roots.
-    #[cfg(feature = "tls")]
-    pub fn roots(mut self, roots: Roots) -> Self {
-        self.tls.roots = roots;
-        self
-    }
-
-    /// Trusts the certificates in `pem` beside the roots.
-    #[cfg(feature = "tls")]
-    pub fn trust_pem(mut self, pem: &[u8]) -> Self {
-        if let Err(error) = self.tls.trust(pem) {
-            self.fail(ConnectError::TlsUnavailable(error));
-        }
-        self
-    }
-
-    /// Shows this certificate chain to a server that asks for one; both are PEM, the key unencrypted.
-    #[cfg(feature = "tls")]
-    pub fn client_certificate(mut self, chain: &[u8], key: &[u8]) -> Self {
-        if let Err(error) = self.tls.identify(chain, key) {
-            self.fail(ConnectError::TlsUnavailable(error));
-        }
-        self
-    }
-
-    /// **Takes any certificate from anybody.** The connection is encrypted, and whoever sits in between can read it all.
-    /// For tests against a server of one's own.
-    #[cfg(feature = "tls")]
-    pub fn danger_accept_any_certificate(mut self, insecure: bool) -> Self {
-        self.tls.insecure = insecure;
-        self
-    }
-
-    /// Uses this TLS configuration, and none of the trust options.
-    #[cfg(feature = "tls")]
-    pub fn tls_config(mut self, config: Arc<rustls::ClientConfig>) -> Self {
-        self.tls.own = Some(config);
         self
     }
 
@@ -376,28 +276,17 @@ impl ClientBuilder {
         }
         Ok(Client {
             shared: Arc::new(Shared {
-                handshake: self.handshake,
-                limits: self.limits,
-                config: Arc::new(self.config),
-                handshake_timeout: self.handshake_timeout,
+                settings: self.settings,
                 close_timeout: self.close_timeout,
-                #[cfg(feature = "tls")]
-                tls: self.tls,
             }),
         })
-    }
-
-    fn option(mut self, set: impl FnOnce(&mut ClientOptions) -> Result<(), OptionsError>) -> Self {
-        if let Err(error) = set(&mut self.handshake) {
-            self.fail(error.into());
-        }
-        self
-    }
-
-    fn fail(&mut self, error: ConnectError) {
-        self.error.get_or_insert(error);
     }
 }
 
 /// The shortest time to connect in that the system takes.
 const SHORTEST: Duration = Duration::from_millis(1);
+
+client_options!(ClientBuilder);
+message_options!(ClientBuilder);
+#[cfg(feature = "_rustls")]
+tls_options!(ClientBuilder);

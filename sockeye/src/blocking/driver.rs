@@ -40,6 +40,17 @@ pub(super) enum Step<R> {
     TimedOut,
 }
 
+impl<R> Step<R> {
+    /// What it is to a caller who set no deadline: then only the transport's own can have passed.
+    pub(super) fn without_deadline(self) -> Result<Option<R>, Error> {
+        match self {
+            Self::Found(found) => Ok(Some(found)),
+            Self::Closed => Ok(None),
+            Self::TimedOut => Err(Error::Io(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
 /// How far the end of the connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {

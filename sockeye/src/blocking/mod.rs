@@ -1,7 +1,8 @@
 //! The blocking API: WebSockets over std's sockets, a thread for each, without a runtime.
 //!
 //! The protocol is the core's, the same as in the rest of the crate; here are the transport, deadlines by the timeouts of
-//! sockets, and the run loop. Nothing in it starts or needs a tokio runtime.
+//! sockets, and the run loop. Nothing in it starts or needs a tokio runtime, and with the features `blocking` or
+//! `blocking-tls` alone, without the default ones, tokio is not compiled.
 //!
 //! - A client: [`connect`], or [`Client::builder`] for options, or [`Client::connect_over`] for a transport of your own.
 //! - A server: std's listener, and for each connection a thread that calls [`accept`], or [`accept_tls`], or [`Upgrade`]
@@ -10,8 +11,8 @@
 //!
 //! Any [`Transport`] will do; what is merely `Read + Write` becomes one by [`Untimed`], without deadlines.
 //!
-//! Not here: proxies, redirects and happy eyeballs (RFC 8305), which the async [`Client`](crate::Client) is for; a thread
-//! for each connection is for dozens of them, not for thousands.
+//! Not here: what [`Client`] lists; a listener with limits and a shutdown, which the async `Server` has; reconnecting, and
+//! messages in constant memory. A thread for each connection is for dozens of them, not for thousands.
 //!
 //! ```
 //! use std::net::TcpListener;
@@ -51,7 +52,7 @@ mod stream;
 mod transport;
 
 pub use self::client::{Client, ClientBuilder, connect};
-#[cfg(feature = "tls")]
+#[cfg(feature = "_rustls")]
 pub use self::server::accept_tls;
 pub use self::server::{Upgrade, accept};
 pub use self::socket::{Waited, WebSocket};

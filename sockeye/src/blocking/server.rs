@@ -1,9 +1,9 @@
 //! Accepting connections, one by one: [`accept`], [`accept_tls`] and [`Upgrade`].
 
 use std::io;
-#[cfg(feature = "tls")]
+#[cfg(feature = "_rustls")]
 use std::net::TcpStream;
-#[cfg(feature = "tls")]
+#[cfg(feature = "_rustls")]
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -14,12 +14,12 @@ use sockeye_proto::handshake::{Headers, OriginPolicy, Rejection, RejectionCause}
 
 use super::deadline::{Deadline, is_timeout};
 use super::socket::WebSocket;
-#[cfg(feature = "tls")]
+#[cfg(feature = "_rustls")]
 use super::stream::Stream;
 use super::transport::Transport;
 use crate::error::AcceptError;
-use crate::server::ServerOptions;
-use crate::socket::Handshake;
+use crate::opened::Handshake;
+use crate::options::ServerOptions;
 
 /// Accepts a WebSocket over `io`, on which a client is about to send its request. Blocks for the handshake timeout of the
 /// options at most.
@@ -42,7 +42,7 @@ pub fn accept<S: Transport>(io: S, options: &ServerOptions) -> Result<WebSocket<
 /// # Errors
 ///
 /// [`AcceptError::Tls`], or as [`accept`].
-#[cfg(feature = "tls")]
+#[cfg(feature = "_rustls")]
 pub fn accept_tls(
     tcp: TcpStream,
     config: Arc<rustls::ServerConfig>,
@@ -83,7 +83,7 @@ pub struct Upgrade<S> {
     deadline: Deadline,
 }
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "_rustls")]
 impl Upgrade<Stream> {
     /// Does a TLS handshake over `tcp` and reads the head of a request from it.
     ///

@@ -19,7 +19,7 @@ use super::outbox::Outgoing;
 use super::split::{self, Receiver, Sender};
 use super::transport::{Transport, TryClone};
 use crate::error::Error;
-use crate::socket::Handshake;
+use crate::opened::Handshake;
 
 /// An open WebSocket over a transport `S`, client or server.
 ///
@@ -168,11 +168,7 @@ impl<S: Transport> WebSocket<S> {
     /// But for [`Error::Io`] of the kinds `TimedOut` and `WouldBlock`: the transport takes no answers, or has a timeout of
     /// its own. Nothing is lost then, and the next call goes on.
     pub fn recv(&mut self) -> Result<Option<Message>, Error> {
-        match self.driver.message(Deadline::NEVER)? {
-            Step::Found(message) => Ok(Some(message)),
-            Step::Closed => Ok(None),
-            Step::TimedOut => Err(Error::Io(io::ErrorKind::TimedOut.into())),
-        }
+        self.driver.message(Deadline::NEVER)?.without_deadline()
     }
 
     /// The next message, if it comes within `timeout`.
@@ -209,11 +205,7 @@ impl<S: Transport> WebSocket<S> {
     ///
     /// As [`recv`](Self::recv).
     pub fn next_event(&mut self) -> Result<Option<Event<Bytes>>, Error> {
-        match self.driver.next(Deadline::NEVER, Some)? {
-            Step::Found(event) => Ok(Some(event)),
-            Step::Closed => Ok(None),
-            Step::TimedOut => Err(Error::Io(io::ErrorKind::TimedOut.into())),
-        }
+        self.driver.next(Deadline::NEVER, Some)?.without_deadline()
     }
 
     /// Sends a message, and waits until the transport has taken it.

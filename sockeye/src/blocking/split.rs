@@ -14,7 +14,7 @@ use sockeye_proto::message::{Message, Payload};
 use sockeye_proto::prepared::Prepared;
 
 use super::deadline::Deadline;
-use super::driver::{Driver, Step};
+use super::driver::Driver;
 use super::outbox::{Outbox, Outgoing, Shared};
 use super::socket::Waited;
 use super::transport::TryClone;
@@ -176,11 +176,7 @@ impl<S: TryClone> Receiver<S> {
     ///
     /// As [`WebSocket::recv`](super::WebSocket::recv).
     pub fn recv(&mut self) -> Result<Option<Message>, Error> {
-        match self.driver.message(Deadline::NEVER)? {
-            Step::Found(message) => Ok(Some(message)),
-            Step::Closed => Ok(None),
-            Step::TimedOut => Err(Error::Io(io::ErrorKind::TimedOut.into())),
-        }
+        self.driver.message(Deadline::NEVER)?.without_deadline()
     }
 
     /// The next message, if it comes within `timeout`.
@@ -198,11 +194,7 @@ impl<S: TryClone> Receiver<S> {
     ///
     /// As [`recv`](Self::recv).
     pub fn next_event(&mut self) -> Result<Option<Event<Bytes>>, Error> {
-        match self.driver.next(Deadline::NEVER, Some)? {
-            Step::Found(event) => Ok(Some(event)),
-            Step::Closed => Ok(None),
-            Step::TimedOut => Err(Error::Io(io::ErrorKind::TimedOut.into())),
-        }
+        self.driver.next(Deadline::NEVER, Some)?.without_deadline()
     }
 
     /// The code of the Close that the peer sent: [`CloseCode::NO_STATUS`] if it had none, `None` if no Close came.

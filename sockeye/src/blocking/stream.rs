@@ -5,9 +5,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "_rustls")]
 use rustls::pki_types::ServerName;
-#[cfg(feature = "tls")]
+#[cfg(feature = "_rustls")]
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 
 use super::deadline::Deadline;
@@ -22,15 +22,15 @@ pub struct Stream(Inner);
 #[derive(Debug)]
 enum Inner {
     Plain(Timed),
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "_rustls")]
     Client(Box<StreamOwned<ClientConnection, Timed>>),
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "_rustls")]
     Server(Box<StreamOwned<ServerConnection, Timed>>),
 }
 
 impl Stream {
     /// Does a client's TLS handshake for a server of this name, before `deadline`.
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "_rustls")]
     pub(super) fn client(
         tcp: TcpStream,
         config: Arc<ClientConfig>,
@@ -52,7 +52,7 @@ impl Stream {
     }
 
     /// Does a server's TLS handshake, before `deadline`.
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "_rustls")]
     pub(super) fn server(tcp: TcpStream, config: Arc<ServerConfig>, deadline: Deadline) -> io::Result<Self> {
         let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
         let mut tcp = Timed::new(tcp).until(deadline);
@@ -87,9 +87,9 @@ impl Stream {
     fn timed(&self) -> &Timed {
         match &self.0 {
             Inner::Plain(tcp) => tcp,
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "_rustls")]
             Inner::Client(tls) => &tls.sock,
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "_rustls")]
             Inner::Server(tls) => &tls.sock,
         }
     }
@@ -97,9 +97,9 @@ impl Stream {
     fn timed_mut(&mut self) -> &mut Timed {
         match &mut self.0 {
             Inner::Plain(tcp) => tcp,
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "_rustls")]
             Inner::Client(tls) => &mut tls.sock,
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "_rustls")]
             Inner::Server(tls) => &mut tls.sock,
         }
     }
@@ -107,7 +107,7 @@ impl Stream {
     fn limit(&self, timeout: Option<Duration>) -> Limit {
         match &self.0 {
             Inner::Plain(_) => Limit::Each(timeout),
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "_rustls")]
             _ => Limit::All(timeout.map_or(Deadline::NEVER, Deadline::within)),
         }
     }
@@ -115,9 +115,9 @@ impl Stream {
     fn io(&mut self) -> &mut dyn Io {
         match &mut self.0 {
             Inner::Plain(tcp) => tcp,
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "_rustls")]
             Inner::Client(tls) => &mut **tls,
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "_rustls")]
             Inner::Server(tls) => &mut **tls,
         }
     }
@@ -166,7 +166,7 @@ impl Transport for Stream {
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
-        #[cfg(feature = "tls")]
+        #[cfg(feature = "_rustls")]
         match &mut self.0 {
             Inner::Plain(_) => {}
             Inner::Client(tls) => {
@@ -195,7 +195,7 @@ impl TryClone for Stream {
                 read: read.share(),
                 write: write.share(),
             }))),
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "_rustls")]
             _ => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 "a TLS connection cannot be shared by two threads",
@@ -226,7 +226,7 @@ impl Timed {
     }
 
     /// Bounds all reads and writes together, for a handshake.
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "_rustls")]
     fn until(mut self, deadline: Deadline) -> Self {
         self.read.limit = Limit::All(deadline);
         self.write.limit = Limit::All(deadline);
@@ -273,7 +273,7 @@ enum Limit {
     /// Each so long.
     Each(Option<Duration>),
     /// All until then: one read from TLS is many from TCP, if each of them brings a byte.
-    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "one read from TCP is one"))]
+    #[cfg_attr(not(feature = "_rustls"), expect(dead_code, reason = "one read from TCP is one"))]
     All(Deadline),
 }
 

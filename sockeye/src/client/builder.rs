@@ -5,122 +5,47 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::TcpKeepalive;
-use sockeye_proto::connection::{Config, Receive};
+use sockeye_proto::handshake::OptionsError;
 use sockeye_proto::handshake::client::ClientOptions;
-use sockeye_proto::handshake::{HandshakeLimits, OptionsError};
 
 use super::dial::{ATTEMPT_DELAY_MIN, Dialing, Resolve};
-use super::proxy::{Environment, Proxies, Proxy, ProxyError};
+use super::proxy::{Environment, Proxies, Proxy};
 use super::{Client, Shared};
-use crate::entropy;
-use crate::error::ConnectError;
-use crate::options::{SocketOptions, socket_options};
+use crate::error::{ConnectError, ProxyError};
 #[cfg(feature = "tls")]
-use crate::transport::tls::{ClientTls, Roots, rustls};
+use crate::options::tls_options;
+use crate::options::{ClientSettings, SocketOptions, client_options, message_options, socket_options};
 
 /// The options of a [`Client`]. The first that is not valid is told by [`build`](Self::build).
 #[derive(Debug)]
 #[must_use]
 pub struct ClientBuilder {
-    handshake: ClientOptions,
-    limits: HandshakeLimits,
-    config: Config,
-    handshake_timeout: Duration,
+    settings: ClientSettings,
     socket: SocketOptions,
     error: Option<ConnectError>,
     dialing: Dialing,
     proxies: Proxies,
     redirects: u8,
-    #[cfg(feature = "tls")]
-    tls: ClientTls,
 }
 
 impl Default for ClientBuilder {
     fn default() -> Self {
         Self {
-            handshake: ClientOptions::new(),
-            limits: HandshakeLimits::default(),
-            config: Config::new(entropy::fill),
-            handshake_timeout: Duration::from_secs(10),
+            settings: ClientSettings::default(),
             socket: SocketOptions::client(),
             error: None,
             dialing: Dialing::default(),
             proxies: Proxies::None,
             redirects: 0,
-            #[cfg(feature = "tls")]
-            tls: ClientTls::default(),
         }
     }
 }
 
 impl ClientBuilder {
-    /// Offers a subprotocol; the order of the calls is the order of preference.
-    pub fn subprotocol(self, name: &str) -> Self {
-        self.option(|handshake| handshake.add_subprotocol(name))
-    }
-
-    /// Adds a header to the request. Those of the handshake itself cannot be set.
-    pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.option(|handshake| handshake.add_header(name, value))
-    }
-
-    /// Sets the `Origin` header, as a browser would.
-    pub fn origin(self, origin: &str) -> Self {
-        self.option(|handshake| handshake.set_origin(origin))
-    }
-
-    /// Sets the `Cookie` header, such as `id=1; theme=dark`.
-    pub fn cookie(self, cookies: &str) -> Self {
-        self.option(|handshake| handshake.set_cookie(cookies))
-    }
-
-    /// Authorizes by user name and password (RFC 7617), in place of what the URL says.
-    pub fn basic_auth(self, username: &str, password: &str) -> Self {
-        self.option(|handshake| handshake.set_basic_auth(username, password))
-    }
-
-    /// Authorizes by a token (RFC 6750).
-    pub fn bearer_auth(self, token: &str) -> Self {
-        self.option(|handshake| handshake.set_bearer_auth(token))
-    }
-
-    /// Offers permessage-deflate. Default: off. While it is in use a connection owns up to 379 KiB for its compressor and
-    /// 55 KiB for its inflater.
-    #[cfg(feature = "deflate")]
-    pub fn deflate(mut self, options: sockeye_proto::deflate::DeflateOptions) -> Self {
-        self.handshake.set_deflate(Some(options));
-        self.config.deflate = options;
-        self
-    }
-
-    /// The longest message that is received, in bytes, also after inflating. Default: 1 MiB.
-    pub fn max_message_size(mut self, bytes: u64) -> Self {
-        self.config.max_message_size = bytes;
-        self
-    }
-
-    /// The most frames of a message that is received. Default: 1,024, or a 256th of the longest message in bytes.
-    pub fn max_message_parts(mut self, frames: u32) -> Self {
-        self.config.max_message_parts = Some(frames);
-        self
-    }
-
-    /// Whole messages (the default) or chunks as they arrive.
-    pub fn receive(mut self, receive: Receive) -> Self {
-        self.config.receive = receive;
-        self
-    }
-
-    /// How large the response's head may be.
-    pub fn handshake_limits(mut self, limits: HandshakeLimits) -> Self {
-        self.limits = limits;
-        self
-    }
-
     /// The deadline over name resolution, TCP, the proxy, TLS and the opening handshake together, redirects included.
     /// Default: 10 s.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
-        self.handshake_timeout = timeout;
+        self.settings.handshake_timeout = timeout;
         self
     }
 
@@ -198,53 +123,11 @@ impl ClientBuilder {
         self
     }
 
-    /// Whose certificates are taken. Default: the platform's, or those in `SSL_CERT_FILE`.
-    #[cfg(feature = "tls")]
-    pub fn roots(mut self, roots: Roots) -> Self {
-        self.tls.roots = roots;
-        self
-    }
-
-    /// Trusts the certificates in `pem` beside the [`roots`](Self::roots).
-    #[cfg(feature = "tls")]
-    pub fn trust_pem(mut self, pem: &[u8]) -> Self {
-        if let Err(error) = self.tls.trust(pem) {
-            self.fail(ConnectError::TlsUnavailable(error));
-        }
-        self
-    }
-
-    /// Shows this certificate to a server that asks for one (mTLS): its chain, the leaf first, and its private key, both
-    /// PEM. A proxy and a server to which a redirect leads do not get it.
-    #[cfg(feature = "tls")]
-    pub fn client_certificate(mut self, chain: &[u8], key: &[u8]) -> Self {
-        if let Err(error) = self.tls.identify(chain, key) {
-            self.fail(ConnectError::TlsUnavailable(error));
-        }
-        self
-    }
-
-    /// **Takes any certificate from anybody.** The connection is encrypted, and whoever sits in between can read it all.
-    /// For tests against a server of one's own. It does not concern proxies.
-    #[cfg(feature = "tls")]
-    pub fn danger_accept_any_certificate(mut self, insecure: bool) -> Self {
-        self.tls.insecure = insecure;
-        self
-    }
-
-    /// Uses this TLS configuration for servers, and none of the options above. A server that picks another ALPN protocol
-    /// than `http/1.1` is an error.
-    #[cfg(feature = "tls")]
-    pub fn tls_config(mut self, config: Arc<rustls::ClientConfig>) -> Self {
-        self.tls.own = Some(config);
-        self
-    }
-
     /// Uses this TLS configuration for `https:` proxies. Default: one of [`roots`](Self::roots) and
     /// [`trust_pem`](Self::trust_pem).
     #[cfg(feature = "tls")]
     pub fn proxy_tls_config(mut self, config: Arc<rustls::ClientConfig>) -> Self {
-        self.tls.own_proxy = Some(config);
+        self.settings.tls_mut().own_proxy = Some(config);
         self
     }
 
@@ -260,33 +143,21 @@ impl ClientBuilder {
         }
         Ok(Client {
             shared: Arc::new(Shared {
-                handshake: self.handshake,
-                limits: self.limits,
-                config: Arc::new(self.config),
-                handshake_timeout: self.handshake_timeout,
+                settings: self.settings,
                 socket: self.socket,
                 dialing: self.dialing,
                 proxies: self.proxies,
                 redirects: self.redirects,
-                #[cfg(feature = "tls")]
-                tls: Arc::new(self.tls),
             }),
         })
-    }
-
-    fn option(mut self, set: impl FnOnce(&mut ClientOptions) -> Result<(), OptionsError>) -> Self {
-        if let Err(error) = set(&mut self.handshake) {
-            self.fail(error.into());
-        }
-        self
-    }
-
-    fn fail(&mut self, error: ConnectError) {
-        self.error.get_or_insert(error);
     }
 }
 
 /// The most redirects that are followed; a chain of more leads in circles.
 const REDIRECTS_MAX: u8 = 10;
 
+client_options!(ClientBuilder);
+message_options!(ClientBuilder);
 socket_options!(ClientBuilder, socket);
+#[cfg(feature = "tls")]
+tls_options!(ClientBuilder);

@@ -16,7 +16,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::sleep;
 
-use crate::error::ConnectError;
+use crate::error::{ConnectError, ProxyError};
 
 /// The future of [`Resolve::resolve`].
 pub type Resolving<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>>;
@@ -163,6 +163,14 @@ impl From<Unreached> for ConnectError {
         match unreached {
             Unreached::Name(error) => Self::Resolve(error),
             Unreached::Address(error) => Self::Connect(error),
+        }
+    }
+}
+
+impl From<Unreached> for ProxyError {
+    fn from(unreached: Unreached) -> Self {
+        match unreached {
+            Unreached::Name(error) | Unreached::Address(error) => Self::Connect(error),
         }
     }
 }

@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use sockeye_proto::connection::{Config, Connection, Role};
+use sockeye_proto::connection::{Connection, Role};
 use sockeye_proto::handshake::client::{ClientOptions, ClientRequest, Response};
 use sockeye_proto::handshake::http1::{Parsed, ResponseReader};
 use sockeye_proto::handshake::{HandshakeError, HandshakeLimits, OptionsError};
@@ -29,23 +29,19 @@ use tokio::time::{Instant, timeout_at};
 
 pub use self::builder::ClientBuilder;
 pub use self::dial::{Resolve, Resolving};
-pub use self::proxy::{ProxyError, ProxyUrlError, SocksReply};
-pub use self::redirect::RedirectError;
-#[cfg(feature = "blocking")]
-pub(crate) use self::refusal::BODY_MAX;
-pub use self::refusal::Refusal;
 
 use self::dial::Dialing;
 use self::proxy::Proxies;
 use self::refusal::Refusing;
 use crate::driver::Driver;
 use crate::entropy;
-use crate::error::ConnectError;
-use crate::options::SocketOptions;
-use crate::socket::{Handshake, WebSocket};
+use crate::error::{ConnectError, ProxyError};
+use crate::opened::Handshake;
+use crate::options::{ClientSettings, SocketOptions};
+use crate::socket::WebSocket;
 use crate::transport::Stream;
 #[cfg(feature = "tls")]
-use crate::transport::tls::{ClientTls, Peer, rustls};
+use crate::transport::tls::{Peer, rustls};
 
 /// Connects to `url` with the defaults of [`Client::builder`]. All such calls share one client, and so its TLS sessions.
 ///
@@ -90,17 +86,12 @@ pub struct Client {
 
 #[derive(Debug, Clone)]
 struct Shared {
-    handshake: ClientOptions,
-    limits: HandshakeLimits,
-    config: Arc<Config>,
-    handshake_timeout: Duration,
+    settings: ClientSettings,
     socket: SocketOptions,
     dialing: Dialing,
     proxies: Proxies,
     /// How many are followed.
     redirects: u8,
-    #[cfg(feature = "tls")]
-    tls: Arc<ClientTls>,
 }
 
 impl Client {
@@ -161,7 +152,10 @@ impl Client {
             let uri = WebSocketUri::parse(url)?;
             let shared = &*self.shared;
             let deadline = shared.deadline();
-            match shared.by(deadline, shared.open(io, &uri, &shared.handshake)).await {
+            match shared
+                .by(deadline, shared.open(io, &uri, &shared.settings.handshake))
+                .await
+            {
                 Ok(ws) => Ok(ws),
                 Err(failure) => Err(failure.into_error(deadline).await),
             }
@@ -170,15 +164,13 @@ impl Client {
 
     /// What the handshake asks for.
     pub(crate) fn handshake_options(&self) -> &ClientOptions {
-        &self.shared.handshake
+        &self.shared.settings.handshake
     }
 
     /// The same client with another handshake.
     pub(crate) fn with_handshake_options(&self, handshake: ClientOptions) -> Self {
-        let shared = Shared {
-            handshake,
-            ..(*self.shared).clone()
-        };
+        let mut shared = Shared::clone(&self.shared);
+        shared.settings.handshake = handshake;
         Self {
             shared: Arc::new(shared),
         }
@@ -191,6 +183,7 @@ impl Client {
         shared.redirects = 0;
         for name in subprotocols {
             shared
+                .settings
                 .handshake
                 .add_subprotocol(name)
                 .map_err(|error| (name.clone(), error))?;
@@ -202,7 +195,7 @@ impl Client {
 
     /// Whether a server has a subprotocol to choose.
     pub(crate) fn offers_subprotocols(&self) -> bool {
-        !self.shared.handshake.subprotocols().is_empty()
+        !self.shared.settings.handshake.subprotocols().is_empty()
     }
 }
 
@@ -252,7 +245,8 @@ impl Shared {
     /// When a connection that is begun now has to stand.
     fn deadline(&self) -> Instant {
         let now = Instant::now();
-        now.checked_add(self.handshake_timeout).unwrap_or(now + FAR_FUTURE)
+        now.checked_add(self.settings.handshake_timeout)
+            .unwrap_or(now + FAR_FUTURE)
     }
 
     async fn by<W, T>(
@@ -297,11 +291,11 @@ impl Shared {
 
     #[cfg(feature = "tls")]
     async fn tls_config(&self, peer: Peer) -> Result<Arc<rustls::ClientConfig>, String> {
-        if let Some(config) = self.tls.config(peer) {
+        if let Some(config) = self.settings.tls.config(peer) {
             return Ok(config);
         }
         // It may read a few hundred files.
-        let tls = Arc::clone(&self.tls);
+        let tls = Arc::clone(&self.settings.tls);
         let making = tokio::task::spawn_blocking(move || tls.make(peer));
         making.await.map_err(|error| error.to_string())?
     }
@@ -325,7 +319,7 @@ impl Shared {
             Err(error) if has_ended(&error) => Some(error),
             Err(error) => return Err(transport_error(error).into()),
         };
-        let (response, input) = match (read_response(&mut io, self.limits).await, unsent) {
+        let (response, input) = match (read_response(&mut io, self.settings.limits).await, unsent) {
             (Ok(read), _) => read,
             (Err(ConnectError::Io(_)), Some(error)) => return Err(transport_error(error).into()),
             (Err(error), _) => return Err(error.into()),
@@ -336,13 +330,10 @@ impl Shared {
             return Err(Failure::Refused(Refusing { io, response, input }));
         }
         let established = request.verify(&response).map_err(ConnectError::Handshake)?;
-        let connection = Connection::new(Role::Client, self.config.clone());
+        let connection = Connection::new(Role::Client, self.settings.config.clone());
         #[cfg(feature = "deflate")]
         let connection = connection.with_deflate(established.deflate());
-        let handshake = Handshake {
-            subprotocol: established.subprotocol().map(Into::into),
-            headers: established.headers().clone(),
-        };
+        let handshake = Handshake::established(&established, Some(uri.clone()));
         let driver = Driver::new(io, connection, input, &self.socket);
         Ok(WebSocket::new(driver, handshake))
     }

@@ -4,48 +4,19 @@
 //! certificate. `wss:` never leads to `ws:`.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use sockeye_proto::handshake::client::Response;
-use sockeye_proto::uri::{UriError, WebSocketUri};
+use sockeye_proto::uri::WebSocketUri;
 
 use super::{Failure, Shared, Visited};
-use crate::error::ConnectError;
+use crate::error::{ConnectError, RedirectError};
 use crate::socket::WebSocket;
 use crate::transport::Stream;
-
-/// Why a redirect was not followed, though the client follows redirects.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RedirectError {
-    /// There were more than [`follow_redirects`](crate::ClientBuilder::follow_redirects) allows.
-    TooMany,
-    /// It leads from `wss:` to `ws:`, or nowhere that is a WebSocket URI.
-    Location(UriError),
-}
-
-impl fmt::Display for RedirectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooMany => f.write_str("too many redirects"),
-            Self::Location(error) => write!(f, "the server redirects to where we cannot go: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for RedirectError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::TooMany => None,
-            Self::Location(error) => Some(error),
-        }
-    }
-}
 
 /// Connects to `uri`, or to where its server sends us.
 pub(super) async fn follow(shared: &Shared, mut uri: WebSocketUri) -> Result<WebSocket<Stream>, ConnectError> {
     let deadline = shared.deadline();
-    let mut options = Cow::Borrowed(&shared.handshake);
+    let mut options = Cow::Borrowed(&shared.settings.handshake);
     let mut visited = Visited::Named;
     let mut left = shared.redirects;
     loop {

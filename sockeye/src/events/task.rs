@@ -22,6 +22,7 @@ use super::event::{Blob, CloseEvent, Data, Failure};
 use super::exception::{Exception, SyntaxError};
 use super::link::{Ended, Link, Opened};
 use crate::client::Client;
+use crate::driver::{LARGEST_FRAME, piece};
 use crate::error::{ConnectError, Error};
 use crate::socket::WebSocket;
 use crate::split::{Receiver, Sender};
@@ -310,8 +311,9 @@ async fn write(link: &Link, commands: &mut UnboundedReceiver<Command>, sender: &
 async fn write_pieces(link: &Link, sender: &Sender<Stream>, message: &Message) -> Result<bool, Failure> {
     let mut at = 0;
     while at < message.len() {
-        let (payload, length) = piece(message, at);
-        at += length;
+        let (payload, end) = piece(Payload::from(message), at);
+        let length = end - at;
+        at = end;
         let fin = at == message.len();
         let encode = |connection: &mut protocol::Connection, output: &mut Vec<u8>| {
             connection.send_fragment(payload, fin, Compress::Auto, output)
@@ -325,18 +327,6 @@ async fn write_pieces(link: &Link, sender: &Sender<Stream>, message: &Message) -
         }
     }
     Ok(true)
-}
-
-/// The next piece of a message from `at`, and its length in bytes. Each piece of a text is text.
-fn piece(message: &Message, at: usize) -> (Payload<'_>, usize) {
-    let end = at.saturating_add(FRAGMENT).min(message.len());
-    match message {
-        Message::Text(text) => {
-            let piece = &text[at..text.floor_char_boundary(end)];
-            (Payload::Text(piece), piece.len())
-        }
-        Message::Binary(bytes) => (Payload::Binary(&bytes[at..end]), end - at),
-    }
 }
 
 /// Waits until the transport has taken the output, and answers whether it has. While a Close waits behind the output, the
@@ -367,7 +357,3 @@ const STALLED: Duration = Duration::from_secs(5);
 
 /// Bytes of messages that leave in one write.
 const BATCH: usize = 16 * 1024;
-
-/// The longest message that is sent as one frame, and the fragments of a longer one, in bytes.
-const LARGEST_FRAME: usize = 1024 * 1024;
-const FRAGMENT: usize = 256 * 1024;

@@ -4,15 +4,14 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use sockeye_proto::close::{CloseCode, CloseFrame};
 use sockeye_proto::handshake::{HandshakeError, Headers, OptionsError};
 use sockeye_proto::uri::UriError;
 
 use super::policy::Retry;
-use crate::client::{ProxyError, SocksReply};
-use crate::error::{ConnectError, Error};
+use crate::error::{ConnectError, Error, ProxyError, SocksReply, retry_after};
 
 /// What hooks fail with.
 pub type HookError = Box<dyn StdError + Send + Sync>;
@@ -157,22 +156,6 @@ fn after_refusal(status: u16, headers: &Headers, now: SystemTime) -> Retry {
     }
 }
 
-/// How long the server asks to wait. Nothing if it does not, or not intelligibly.
-fn retry_after(headers: &Headers, now: SystemTime) -> Option<Duration> {
-    // RFC 9110 §10.2.3: "The Retry-After field value can be either an HTTP-date or a number of seconds to delay after
-    // receiving the response."
-    let value = headers.text("Retry-After")?;
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
-    }
-    let then = httpdate::parse_http_date(value).ok()?;
-    // The server's own clock, if it shows it: ours may be wrong.
-    let date = headers
-        .text("Date")
-        .and_then(|date| httpdate::parse_http_date(date).ok());
-    Some(then.duration_since(date.unwrap_or(now)).unwrap_or(Duration::ZERO))
-}
-
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -200,13 +183,15 @@ impl StdError for Cause {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
     use sockeye_proto::error::{ProtocolError, SendError};
     use sockeye_proto::keepalive::Timeout;
     use sockeye_proto::utf8::Utf8Bytes;
 
     use super::*;
-    use crate::client::RedirectError;
+    use crate::error::RedirectError;
 
     fn noon() -> SystemTime {
         httpdate::parse_http_date("Fri, 20 Nov 2026 12:00:00 GMT").unwrap()

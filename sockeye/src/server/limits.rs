@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
@@ -15,7 +16,8 @@ use crate::error::Full;
 /// Beyond the limit on handshakes it takes no more connections from the system, where they wait in the listeners'
 /// backlogs (back-pressure). Beyond the limit on all connections it does the same, or answers 503 with
 /// [`refuse_when_full`](Self::refuse_when_full). Beyond the limit on an address it answers that address 503, since others
-/// wait behind it. An answer of 503 takes a TLS handshake, if there is to be one, and a place among the handshakes.
+/// wait behind it. An answer of 503 says `Retry-After: 10`. It takes a TLS handshake, if there is to be one, and a place
+/// among the handshakes.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Limits {
@@ -23,6 +25,8 @@ pub struct Limits {
     per_address: usize,
     handshakes: usize,
     refuse: bool,
+    /// In whole seconds.
+    retry_after: Option<u64>,
 }
 
 impl Default for Limits {
@@ -32,6 +36,7 @@ impl Default for Limits {
             per_address: usize::MAX,
             handshakes: 1_024,
             refuse: false,
+            retry_after: Some(5),
         }
     }
 }
@@ -71,6 +76,16 @@ impl Limits {
     /// know at once, and can go elsewhere; the server works for each of them. Default: false.
     pub fn refuse_when_full(mut self, refuse: bool) -> Self {
         self.refuse = refuse;
+        self
+    }
+
+    /// What the server's own answers of 503 say in `Retry-After` (RFC 9110 §10.2.3), when it has no room or shuts down;
+    /// rounded up to whole seconds. `None` leaves the header out. Default: 5 s, after which most overloads and restarts
+    /// are over; clients that obey it cost a full server one handshake each in that time.
+    pub fn retry_after(mut self, wait: impl Into<Option<Duration>>) -> Self {
+        self.retry_after = wait
+            .into()
+            .map(|wait| wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)));
         self
     }
 }
@@ -170,6 +185,11 @@ impl Registry {
         for place in places {
             place.leave();
         }
+    }
+
+    /// What answers of 503 say in `Retry-After`, in seconds.
+    pub(super) fn retry_after(&self) -> Option<u64> {
+        self.limits.retry_after
     }
 
     /// How connections have ended since the server began to shut down; those that are still there count as dropped.
@@ -276,7 +296,7 @@ impl Present {
 
 /// A place among the handshakes.
 #[derive(Debug)]
-pub(super) struct HandshakeSlot(Arc<Registry>);
+pub(super) struct HandshakeSlot(pub(super) Arc<Registry>);
 
 impl Drop for HandshakeSlot {
     fn drop(&mut self) {

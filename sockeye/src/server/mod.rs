@@ -1,12 +1,12 @@
 //! Accepting connections: over any transport with [`accept`] and [`Upgrade`], from listening sockets with [`Server`].
 //!
-//! [`options`] is what one connection may do, [`limits`] how many there may be, [`listener`] where they come from,
+//! [`ServerOptions`] is what one connection may do, [`limits`] how many there may be, [`listener`] where they come from,
 //! [`tls`] what secures them, [`upgrade`] the request and its answer, [`serve`] a task for each, [`shutdown`] their end.
 
 mod cookies;
+mod deadline;
 mod limits;
 mod listener;
-mod options;
 pub(crate) mod place;
 mod serve;
 mod shutdown;
@@ -32,7 +32,6 @@ use tokio::time::{Instant, sleep_until};
 
 pub use self::limits::Limits;
 pub use self::listener::{Address, Listener};
-pub use self::options::{ServerOptions, ServerOptionsBuilder};
 pub use self::serve::{HandlerOutput, Incoming};
 pub use self::shutdown::ShutdownReport;
 #[cfg(feature = "tls")]
@@ -43,6 +42,7 @@ use self::limits::{Registry, Room};
 use self::listener::Accepted;
 use crate::error::AcceptError;
 use crate::observe;
+use crate::options::ServerOptions;
 use crate::socket::WebSocket;
 
 /// Accepts a WebSocket over `io`, on which a client is about to send its request.

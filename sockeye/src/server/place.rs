@@ -55,6 +55,11 @@ impl Place {
         }
     }
 
+    /// What a refusal says in `Retry-After`, in seconds.
+    pub(super) fn retry_after(&self) -> Option<u64> {
+        self.connection.0.retry_after()
+    }
+
     /// The opening handshake is over.
     pub(crate) fn opened(&self) {
         self.state.fetch_or(OPEN, Ordering::Release);

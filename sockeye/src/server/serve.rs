@@ -13,7 +13,6 @@ use tokio::time::{Instant, timeout_at};
 use super::Server;
 use super::limits::{HandshakeSlot, Room};
 use super::listener::{Accepted, Address};
-use super::options::ServerOptions;
 use super::place::Place;
 #[cfg(feature = "tls")]
 use super::tls::ServerTls;
@@ -21,6 +20,7 @@ use super::upgrade::{Admission, Upgrade, unavailable, until_leave};
 use crate::driver::Served;
 use crate::error::{AcceptError, Full};
 use crate::observe::{self, Watch};
+use crate::options::ServerOptions;
 use crate::socket::WebSocket;
 use crate::transport::Stream;
 
@@ -139,7 +139,8 @@ impl Parts {
             Ok(place) => place,
             Err(full) => {
                 let upgrade = reading.await?;
-                upgrade.reject(unavailable(&format!("{full}\n"))).await?;
+                let retry_after = self.handshake.0.retry_after();
+                upgrade.reject(unavailable(&format!("{full}\n"), retry_after)?).await?;
                 return Err(AcceptError::Full(full));
             }
         };

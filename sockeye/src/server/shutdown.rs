@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::time::timeout_at;
 
 use super::Server;
+use super::deadline::far_from_now;
 use super::limits::Registry;
-use super::options::far_from_now;
 
 /// What became of the connections of a server that was shut down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Server {
     /// Nothing needs to be done for that in the tasks that have the connections. `recv` delivers the messages that the
     /// connection has read already, sends the Close, discards what the peer still sends before it answers (it cannot be
     /// answered any more), and returns `None` when it has, or [`Error::Timeout`](crate::Error::Timeout) after the
-    /// [close timeout](super::ServerOptionsBuilder::close_timeout) or at the end of `within`, whichever is first. `send`
+    /// [close timeout](crate::ServerOptionsBuilder::close_timeout) or at the end of `within`, whichever is first. `send`
     /// goes on until then, for answers; when only the close timeout is left of `within`, or half of it, it takes leave as
     /// well and returns [`SendError::Closed`](crate::SendError::Closed). If the task then drops the connection, the closing
     /// handshake is finished for it. Tasks of [`serve`](Self::serve) that still run when `within` ends are cancelled; tasks

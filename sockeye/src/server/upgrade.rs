@@ -18,12 +18,13 @@ use tokio::time::{Instant, timeout_at};
 use super::cookies::cookies;
 use super::limits::HandshakeSlot;
 use super::listener::Address;
-use super::options::ServerOptions;
 use super::place::Place;
 use crate::driver::{Driver, Served};
 use crate::error::AcceptError;
 use crate::observe::Watch;
-use crate::socket::{Handshake, WebSocket};
+use crate::opened::Handshake;
+use crate::options::ServerOptions;
+use crate::socket::WebSocket;
 use crate::transport::Stream;
 
 /// A request that has been read and not answered: time to look at it, and to accept, reject, or answer it with a page.
@@ -172,7 +173,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
     ///
     /// # Errors
     ///
-    /// [`AcceptError::Rejected`] otherwise; the client has been answered.
+    /// [`AcceptError::Rejected`] otherwise; the client has been answered. [`AcceptError::Timeout`] when that takes until after
+    /// the [deadline](crate::ServerOptionsBuilder::handshake_timeout), or the caller did.
     ///
     /// # Cancel safety
     ///
@@ -196,9 +198,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
         adjust: impl FnOnce(&mut Accepted),
     ) -> impl Future<Output = Result<WebSocket<T>, AcceptError>> {
         Box::pin(async move {
-            if self.place().is_some_and(|place| place.leaving().is_some()) {
+            if let Some(place) = self.place().filter(|place| place.leaving().is_some()) {
+                let rejection = unavailable("the server shuts down\n", place.retry_after())?;
                 self.watch.failed(&AcceptError::ShuttingDown);
-                self.reject(unavailable("the server shuts down\n")).await?;
+                self.reject(rejection).await?;
                 return Err(AcceptError::ShuttingDown);
             }
             let mut accepted = match server::accept(&self.request, &options.shared.handshake) {
@@ -211,6 +214,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
             adjust(&mut accepted);
             let mut response = Vec::new();
             accepted.write_http1(&mut response);
+            // The application may have taken its time. Writing a response takes none, so that it would not notice.
+            if Instant::now() >= self.deadline {
+                self.watch.failed(&AcceptError::Timeout);
+                return Err(AcceptError::Timeout);
+            }
             within(self.deadline, async {
                 self.io.write_all(&response).await?;
                 self.io.flush().await
@@ -349,9 +357,17 @@ pub(super) async fn until_leave<R>(
     .await
 }
 
-/// A refusal for now: the client may come back.
-pub(super) fn unavailable(why: &str) -> Rejection {
-    Rejection::new(503).with_body(why)
+/// A refusal for now: the client may come back, after so many seconds if that is said.
+pub(super) fn unavailable(why: &str, retry_after: Option<u64>) -> io::Result<Rejection> {
+    let rejection = Rejection::new(503).with_body(why);
+    // RFC 9110 §15.6.4: "The server MAY send a Retry-After header field to suggest an appropriate amount of time for the
+    // client to wait before retrying the request."
+    match retry_after {
+        Some(seconds) => rejection
+            .with_header("Retry-After", seconds.to_string())
+            .map_err(io::Error::other),
+        None => Ok(rejection),
+    }
 }
 
 /// Room for what is read to be discarded, in bytes.

@@ -13,13 +13,15 @@ use std::time::Duration;
 
 use sockeye_proto::close::{CloseCode, CloseState};
 use sockeye_proto::handshake::Headers;
+use sockeye_proto::uri::WebSocketUri;
 
 pub use self::receiver::{Receiver, ReuniteError};
 pub use self::sender::Sender;
 
 use crate::driver::{ClosedBy, Driver, Wakers};
 use crate::error::Error;
-use crate::socket::{Handshake, WebSocket};
+use crate::opened::Handshake;
+use crate::socket::WebSocket;
 
 pub(crate) fn split<T>(ws: WebSocket<T>) -> (Sender<T>, Receiver<T>) {
     let shared = share(ws);
@@ -153,6 +155,12 @@ macro_rules! accessors {
             #[must_use]
             pub fn headers(&self) -> &Headers {
                 &self.shared.handshake.headers
+            }
+
+            /// As [`WebSocket::uri`].
+            #[must_use]
+            pub fn uri(&self) -> Option<&WebSocketUri> {
+                self.shared.handshake.uri.as_deref()
             }
 
             /// As [`WebSocket::is_compressed`].

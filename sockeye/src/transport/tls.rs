@@ -1,19 +1,20 @@
 //! TLS by rustls, always with an explicit provider (ring), so that nothing depends on what the process has installed.
 
+#[cfg(feature = "tls")]
+mod connect;
 mod trust;
 
-use std::io;
 use std::sync::Arc;
 
 /// The version of rustls whose configurations this crate takes.
 pub use rustls;
+use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ServerConfig};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::{TlsConnector, TlsStream};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+#[cfg(feature = "tls")]
+pub(super) use connect::connect;
 pub use trust::Roots;
 pub(crate) use trust::{ClientTls, Peer};
 
@@ -54,22 +55,6 @@ pub fn server_config(chain: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, Stri
         .map_err(|error| format!("the certificate and the key do not serve: {error}"))?;
     config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
     Ok(Arc::new(config))
-}
-
-/// Does the handshake of a client with `host` over `io`, which is TCP or a tunnel.
-pub(crate) async fn connect<T>(config: Arc<ClientConfig>, host: &str, io: T) -> io::Result<TlsStream<T>>
-where
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    let stream = TlsConnector::from(config).connect(name, io).await?;
-    // A configuration of the caller's may offer other protocols, and the server may have taken one.
-    match stream.get_ref().1.alpn_protocol() {
-        Some(ALPN_HTTP1) | None => Ok(stream.into()),
-        Some(_) => Err(io::Error::other(
-            "the server chose another protocol than http/1.1 (ALPN)",
-        )),
-    }
 }
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {

@@ -133,6 +133,16 @@ pub(crate) fn read_head(io: &mut impl Read) -> String {
     String::from_utf8(head).unwrap()
 }
 
+/// The response that makes a WebSocket of this request.
+pub(crate) fn upgraded(request: &str) -> Vec<u8> {
+    let mut lines = request.lines();
+    let key = lines.find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
+    let accept = sockeye::handshake::accept_key(key.unwrap().as_bytes());
+    let head =
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ";
+    [&head[..], &accept, b"\r\n\r\n"].concat()
+}
+
 /// A frame as a client sends it, masked with zeroes.
 pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];

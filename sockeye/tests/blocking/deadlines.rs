@@ -6,7 +6,7 @@ use std::time::Duration;
 use sockeye::blocking::{self, Waited};
 use sockeye::{AcceptError, CloseCode, CloseState, ConnectError, Error, Message, ServerOptions, Timeout, Timing};
 
-use crate::common::{BINARY, CLOSE, PING, REQUEST, Raw, TEXT, masked, pair, read_head, serve, tcp_pair};
+use crate::common::{BINARY, CLOSE, PING, REQUEST, Raw, TEXT, masked, pair, read_head, serve, tcp_pair, upgraded};
 
 const SOON: Duration = Duration::from_millis(50);
 /// Longer than any test waits.
@@ -74,9 +74,9 @@ fn h1_a_server_that_sends_byte_by_byte() {
     server.join().unwrap();
 }
 
-/// A caller's deadline loses nothing, wherever in a message it strikes.
+/// R1: a caller's deadline loses nothing, wherever in a message it strikes.
 #[test]
-fn recv_can_be_given_up_and_goes_on_later() {
+fn r1_recv_can_be_given_up_and_goes_on_later() {
     let (mut peer, mut ws) = Raw::connect(&ServerOptions::default());
     assert_eq!(ws.recv_timeout(Duration::ZERO).unwrap(), Waited::TimedOut);
     let frame = masked(TEXT, "häppchen".as_bytes());
@@ -167,15 +167,7 @@ fn l1_a_client_does_not_wait_for_ever_for_the_end_of_the_connection() {
     let (near, mut far) = tcp_pair();
     let serving = std::thread::spawn(move || {
         let head = read_head(&mut far);
-        let key = head
-            .lines()
-            .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
-            .unwrap();
-        let accept = sockeye::handshake::accept_key(key.as_bytes());
-        let head =
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ";
-        far.write_all(&[head, &accept[..], b"\r\n\r\n\x88\x00"].concat())
-            .unwrap();
+        far.write_all(&[&upgraded(&head), &b"\x88\x00"[..]].concat()).unwrap();
         far
     });
     let client = blocking::Client::builder().close_timeout(SOON).build().unwrap();
@@ -237,9 +229,9 @@ fn pings_do_not_hold_off_the_idle_limit() {
     let _ = draining.join().unwrap();
 }
 
-/// M8: a peer that does not read holds up the sender for so long, and no longer. The message was accepted once.
+/// R3, M8: a peer that does not read holds up the sender for so long, and no longer. The message was accepted once.
 #[test]
-fn a_write_that_makes_no_progress() {
+fn r3_m8_a_write_that_makes_no_progress() {
     let (mut peer, mut ws) = Raw::connect(&ServerOptions::default());
     ws.set_write_timeout(Some(SOON));
     // More than the system takes for a peer that does not read.

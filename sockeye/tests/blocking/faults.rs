@@ -61,6 +61,21 @@ impl Write for Scripted {
     }
 }
 
+/// L3: a byte that arrives costs at most one operation more than reading it does, and so does each that leaves.
+#[test]
+fn l3_bounded_operations_for_each_byte() {
+    let input = script();
+    let io = Scripted::new(&input, 1, usize::MAX, io::ErrorKind::Other);
+    let left = io.until_fault.clone();
+    let mut ws = blocking::accept(Untimed(io), &ServerOptions::default()).unwrap();
+    while let Some(message) = ws.recv().unwrap() {
+        ws.send(message).unwrap();
+    }
+    let made = usize::MAX - left.get();
+    let bytes = input.len() + ws.transport().0.output.len();
+    assert!(made <= 2 * bytes, "{made} operations for {bytes} bytes");
+}
+
 /// A session of a server that echoes; the peer closes.
 fn script() -> Vec<u8> {
     [

@@ -141,9 +141,9 @@ fn l1_a_close_that_nobody_answers_ends_both_halves() {
     assert_eq!(peer.close_code(), Some(1000));
 }
 
-/// The same while a message is stuck before the Close.
+/// R3: the same while a message is stuck before the Close.
 #[test]
-fn l1_a_close_behind_a_message_that_is_stuck() {
+fn l1_r3_a_close_behind_a_message_that_is_stuck() {
     let options = ServerOptions::builder()
         .close_timeout(Duration::from_millis(50))
         .build()

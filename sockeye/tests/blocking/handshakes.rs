@@ -1,13 +1,13 @@
 //! Requests that are looked at before they are answered.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 
 use sockeye::blocking::{self, Upgrade};
 use sockeye::handshake::{Headers, Rejection};
 use sockeye::{AcceptError, ConnectError, ServerOptions};
 
-use crate::common::{REQUEST, serve, tcp_pair};
+use crate::common::{PING, REQUEST, TEXT, masked, read_head, serve, tcp_pair};
 
 #[test]
 fn a_request_is_refused() {
@@ -105,7 +105,7 @@ fn headers_beyond_ascii() {
     let (mut near, far) = tcp_pair();
     let request = [&REQUEST[..REQUEST.len() - 2], b"X-Name: \xe9\xff\x80\r\n\r\n"].concat();
     near.write_all(&request).unwrap();
-    let upgrade = blocking::Upgrade::read(far, &ServerOptions::default()).unwrap();
+    let upgrade = Upgrade::read(far, &ServerOptions::default()).unwrap();
     let headers = upgrade.request().headers();
     assert_eq!(headers.value("X-Name"), Some(b"\xe9\xff\x80".as_slice()));
     assert_eq!(headers.text("X-Name"), None);
@@ -122,6 +122,35 @@ fn options_that_cannot_be_sent() {
         blocking::Client::builder().subprotocol("not a token").build(),
         Err(ConnectError::Options(_))
     ));
+}
+
+/// H8: frames that came with the request wait for the application's decision, and are not looked at if it is a refusal.
+#[test]
+fn h8_nothing_is_read_before_the_decision() {
+    let early = [masked(PING, b"early"), masked(TEXT, b"first"), masked(TEXT, b"second")].concat();
+    for accepted in [true, false] {
+        let (mut near, far) = tcp_pair();
+        near.write_all(&[REQUEST, &early].concat()).unwrap();
+        let upgrade = Upgrade::read(far, &ServerOptions::default()).unwrap();
+        assert_eq!(upgrade.request().path(), "/");
+        // Nothing has been answered, the ping neither.
+        near.set_nonblocking(true).unwrap();
+        assert_eq!(near.peek(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        near.set_nonblocking(false).unwrap();
+        if accepted {
+            let mut ws = upgrade.accept(&ServerOptions::default()).unwrap();
+            assert_eq!(ws.recv().unwrap(), Some("first".into()));
+            assert_eq!(ws.recv().unwrap(), Some("second".into()));
+            assert!(read_head(&mut near).starts_with("HTTP/1.1 101 "));
+        } else {
+            near.shutdown(Shutdown::Write).unwrap();
+            upgrade.reject(Rejection::new(401)).unwrap();
+            let mut answer = String::new();
+            near.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+            assert!(!answer.contains("early"), "{answer}");
+        }
+    }
 }
 
 #[test]

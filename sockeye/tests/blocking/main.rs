@@ -7,6 +7,10 @@ mod faults;
 mod halves;
 mod handshakes;
 mod hostile;
+mod masking;
 mod peers;
-#[cfg(feature = "tls")]
+mod racing;
+#[cfg(feature = "tokio")]
+mod runtimes;
+#[cfg(feature = "_rustls")]
 mod tls;

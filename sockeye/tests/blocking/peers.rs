@@ -1,22 +1,12 @@
-//! Blocking ends against async ones, and against each other: what is sent arrives, whoever sends it.
-
-use std::io::Write;
-use std::process::{Child, Command, Stdio};
+//! Blocking ends against each other: what is sent arrives, whoever sends it.
 
 use sockeye::blocking::{self, Untimed};
-use sockeye::{Client, CloseCode, CloseState, Compress, Event, Message, Prepared, Server, ServerOptions};
+use sockeye::{CloseCode, Compress, Event, Message, Prepared, ServerOptions};
 
-use crate::common::{echo, pair, pair_with, serve};
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-}
+use crate::common::{echo, pair, pair_with};
 
 /// Messages of all sizes at which something changes, both kinds.
-fn messages() -> Vec<Message> {
+pub(crate) fn messages() -> Vec<Message> {
     let mut messages: Vec<Message> = vec!["".into(), "naïve".into(), Vec::new().into()];
     for length in [1, 125, 126, 2048, 2049, 0xffff, 0x1_0000, 1 << 20] {
         messages.push("x".repeat(length).into());
@@ -25,76 +15,17 @@ fn messages() -> Vec<Message> {
     messages
 }
 
-fn with_deflate(client: blocking::ClientBuilder) -> blocking::ClientBuilder {
+pub(crate) fn with_deflate(client: blocking::ClientBuilder) -> blocking::ClientBuilder {
     #[cfg(feature = "deflate")]
     let client = client.deflate(sockeye::DeflateOptions::client());
     client
 }
 
-fn server_options() -> ServerOptions {
+pub(crate) fn server_options() -> ServerOptions {
     let options = ServerOptions::builder().subprotocol("chat");
     #[cfg(feature = "deflate")]
     let options = options.deflate(sockeye::DeflateOptions::server());
     options.build().unwrap()
-}
-
-#[test]
-fn a_blocking_client_and_a_tokio_server() {
-    let (address, told) = std::sync::mpsc::channel();
-    let server = std::thread::spawn(move || {
-        runtime().block_on(async {
-            let server = Server::bind("127.0.0.1:0", server_options()).await.unwrap();
-            address.send(server.local_addr().unwrap()).unwrap();
-            let mut ws = server.accept().await.unwrap().accept().await.unwrap();
-            while let Some(message) = ws.recv().await.unwrap() {
-                ws.send(message).await.unwrap();
-            }
-            ws.close_received()
-        })
-    });
-    let url = format!("ws://{}/", told.recv().unwrap());
-    let client = with_deflate(blocking::Client::builder().subprotocol("chat"))
-        .build()
-        .unwrap();
-    let mut ws = client.connect(&url).unwrap();
-    assert_eq!(ws.subprotocol(), Some("chat"));
-    assert_eq!(ws.is_compressed(), cfg!(feature = "deflate"));
-    assert_eq!(ws.headers().text("Upgrade"), Some("websocket"));
-    for message in messages() {
-        ws.send(message.clone()).unwrap();
-        assert_eq!(ws.recv().unwrap(), Some(message));
-    }
-    ws.close(CloseCode::new(4001), "enough").unwrap();
-    assert_eq!(ws.state(), CloseState::Closed);
-    assert_eq!(ws.recv().unwrap(), None);
-    assert_eq!(server.join().unwrap(), Some(CloseCode::new(4001)));
-}
-
-#[test]
-fn a_tokio_client_and_a_blocking_server() {
-    let (address, server) = serve(|tcp| {
-        let mut ws = blocking::accept(blocking::Stream::from(tcp), &server_options()).unwrap();
-        assert_eq!(ws.subprotocol(), Some("chat"));
-        echo(&mut ws).unwrap();
-        ws.close_received()
-    });
-    runtime().block_on(async {
-        let client = Client::builder().subprotocol("chat");
-        #[cfg(feature = "deflate")]
-        let client = client.deflate(sockeye::DeflateOptions::client());
-        let mut ws = client
-            .build()
-            .unwrap()
-            .connect(&format!("ws://{address}/"))
-            .await
-            .unwrap();
-        for message in messages() {
-            ws.send(message.clone()).await.unwrap();
-            assert_eq!(ws.recv().await.unwrap(), Some(message));
-        }
-        ws.close(CloseCode::new(4001), "enough").await.unwrap();
-    });
-    assert_eq!(server.join().unwrap(), Some(CloseCode::new(4001)));
 }
 
 #[test]
@@ -195,40 +126,4 @@ fn transports_without_timeouts() {
     assert_eq!(ws.recv().unwrap(), Some("swim".into()));
     ws.close(CloseCode::NORMAL, "").unwrap();
     serving.join().unwrap();
-}
-
-/// The examples of clients, as people run them.
-#[test]
-fn the_examples_talk_to_a_server() {
-    for name in ["blocking", "client"] {
-        let (address, server) = serve(|tcp| {
-            let mut ws = blocking::accept(tcp, &ServerOptions::default()).unwrap();
-            echo(&mut ws).unwrap();
-            ws.close_received()
-        });
-        let mut example = example(name, &[&format!("ws://{address}/")]);
-        let mut input = example.stdin.take().unwrap();
-        input.write_all(b"swim\nupstream\n").unwrap();
-        drop(input);
-        let output = example.wait_with_output().unwrap();
-        assert!(output.status.success());
-        assert_eq!(server.join().unwrap(), Some(CloseCode::NORMAL));
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), "swim\nupstream\n");
-    }
-}
-
-/// An example of this crate, which cargo has built beside the tests.
-fn example(name: &str, args: &[&str]) -> Child {
-    let tests = std::env::current_exe().unwrap();
-    let examples = tests
-        .parent()
-        .and_then(std::path::Path::parent)
-        .unwrap()
-        .join("examples");
-    Command::new(examples.join(name).with_extension(std::env::consts::EXE_EXTENSION))
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("cargo builds the examples when it builds all targets")
 }

@@ -50,6 +50,7 @@ fn a_client_and_a_server_under_tls() {
     server.join().unwrap();
 }
 
+#[cfg(feature = "tls")]
 #[test]
 fn the_async_client_and_a_blocking_server_under_tls() {
     let (pem, config) = authority("localhost");

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use sockeye::{Client, CloseCode, Server, ServerOptions, WebSocket};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -209,18 +208,19 @@ impl Program {
         panic!("{program} does not start");
     }
 
-    /// There is no event for a port that is opened by another program.
+    /// There is no event for a port that is opened by another program. It takes it a few milliseconds, and a refusal comes
+    /// at once; the other tests, and the program itself, run in between.
     async fn listens(&mut self) -> bool {
-        for _ in 0..1000 {
+        loop {
             if tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
                 return self.child.try_wait().unwrap().is_none();
             }
             if self.child.try_wait().unwrap().is_some() {
                 return false;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            std::thread::yield_now();
+            tokio::task::yield_now().await;
         }
-        false
     }
 }
 

@@ -37,8 +37,13 @@ async fn each_status_that_redirects() {
         })
         .await;
         let client = following(1).build().unwrap();
-        client.connect(&site.url("/a/b?c")).await.unwrap();
+        let ws = client.connect(&site.url("/a/b?c")).await.unwrap();
         assert_eq!(site.heads().len(), 2);
+        assert_eq!(ws.uri().unwrap().to_string(), site.url("/d/e?f"));
+        let (sender, receiver) = ws.split();
+        assert_eq!((sender.uri(), receiver.uri()), (receiver.uri(), sender.uri()));
+        let ws = receiver.reunite(sender).unwrap();
+        assert_eq!(ws.uri().unwrap().resource(), "/d/e?f");
     }
 }
 

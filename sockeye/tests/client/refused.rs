@@ -64,7 +64,37 @@ async fn a_body_to_the_end() {
         (refusal.status(), refusal.body(), refusal.is_complete()),
         (500, &b"all there is"[..], true)
     );
-    assert_eq!(refusal.retry_after(), None);
+    // That date is over.
+    assert_eq!(refusal.retry_after(), Some(Duration::ZERO));
+}
+
+/// RFC 9110 §10.2.3: a number of seconds, or a date, which the response's own `Date` is the best measure of.
+#[tokio::test]
+async fn when_to_come_back() {
+    for (headers, expected) in [
+        ("", None),
+        ("Retry-After: 0\r\n", Some(0)),
+        ("Retry-After: -1\r\n", None),
+        ("Retry-After: soon\r\n", None),
+        ("Retry-After:\r\n", None),
+        ("Retry-After: 99999999999999999999\r\n", Some(u64::MAX)),
+        (
+            "Date: Fri, 20 Nov 2026 12:00:00 GMT\r\nRetry-After: Fri, 20 Nov 2026 12:02:00 GMT\r\n",
+            Some(120),
+        ),
+        // RFC 9110 §5.6.7: the two obsolete forms.
+        (
+            "Date: Friday, 20-Nov-26 12:00:00 GMT\r\nRetry-After: Fri Nov 20 12:02:00 2026\r\n",
+            Some(120),
+        ),
+        (
+            "Date: Fri, 20 Nov 2026 12:02:00 GMT\r\nRetry-After: Fri, 20 Nov 2026 12:00:00 GMT\r\n",
+            Some(0),
+        ),
+    ] {
+        let refusal = refusal(format!("HTTP/1.1 503 Busy\r\n{headers}Content-Length: 0\r\n\r\n")).await;
+        assert_eq!(refusal.retry_after(), expected.map(Duration::from_secs), "{headers}");
+    }
 }
 
 #[tokio::test]

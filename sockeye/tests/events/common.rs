@@ -2,13 +2,19 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use sockeye::ServerOptions;
 use sockeye::events::{Event, WebSocket};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
+
+pub(crate) use crate::support::{BINARY, CLOSE, TEXT, header, read_head, unmasked as frame};
+
+pub(crate) type Raw = crate::support::Raw<TcpStream>;
 
 /// A listener, and a URL that leads to it.
 pub(crate) async fn listen() -> (TcpListener, String) {
@@ -33,122 +39,34 @@ pub(crate) async fn accept(listener: &TcpListener) -> sockeye::WebSocket<TcpStre
     sockeye::accept(io, &ServerOptions::default()).await.unwrap()
 }
 
+/// An object that connects, and the listener that it will find.
+pub(crate) async fn connecting() -> (WebSocket, TcpListener) {
+    let (listener, url) = listen().await;
+    (WebSocket::new(&url, ()).unwrap(), listener)
+}
+
+/// An object that does not know yet that its server has accepted it, what its callbacks are told, and the server.
+pub(crate) async fn connected() -> (WebSocket, Log, Raw) {
+    let (ws, listener) = connecting().await;
+    let log = log(&ws);
+    let server = Raw::accept(&listener).await;
+    (ws, log, server)
+}
+
+/// An object whose connection is open and has told so, and the server that it is connected to.
+pub(crate) async fn open() -> (WebSocket, Raw) {
+    let (ws, listener) = connecting().await;
+    let server = Raw::accept(&listener).await;
+    expect(&ws, "open").await;
+    (ws, server)
+}
+
 /// A server that reads a request and answers with these bytes.
 pub(crate) async fn answer(listener: &TcpListener, response: &str) -> TcpStream {
     let (mut io, _) = listener.accept().await.unwrap();
     read_head(&mut io).await;
     io.write_all(response.as_bytes()).await.unwrap();
     io
-}
-
-/// A server that has done the handshake and then reads and writes bytes.
-pub(crate) struct Raw {
-    pub(crate) io: TcpStream,
-    /// The client's request.
-    pub(crate) request: String,
-}
-
-impl Raw {
-    pub(crate) async fn accept(listener: &TcpListener) -> Self {
-        Self::accept_with(listener, "").await
-    }
-
-    /// The response has these headers too, each with its CRLF.
-    pub(crate) async fn accept_with(listener: &TcpListener, headers: &str) -> Self {
-        let (mut io, _) = listener.accept().await.unwrap();
-        let request = read_head(&mut io).await;
-        let key = header(&request, "Sec-WebSocket-Key").unwrap();
-        let accept = String::from_utf8(sockeye::handshake::accept_key(key.as_bytes()).to_vec()).unwrap();
-        let response = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n{headers}\r\n"
-        );
-        io.write_all(response.as_bytes()).await.unwrap();
-        Self { io, request }
-    }
-
-    pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        self.io.write_all(bytes).await.unwrap();
-    }
-
-    /// The next frame: its first byte and its payload, unmasked. `None` at the end.
-    pub(crate) async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
-        let mut head = [0; 2];
-        self.io.read_exact(&mut head).await.ok()?;
-        let length = match head[1] & 0x7f {
-            126 => u64::from(self.io.read_u16().await.ok()?),
-            127 => self.io.read_u64().await.ok()?,
-            short => u64::from(short),
-        };
-        assert_eq!(head[1] & 0x80, 0x80, "a client masks");
-        let mut key = [0; 4];
-        self.io.read_exact(&mut key).await.ok()?;
-        let mut payload = vec![0; usize::try_from(length).unwrap()];
-        self.io.read_exact(&mut payload).await.ok()?;
-        payload
-            .iter_mut()
-            .zip(key.iter().cycle())
-            .for_each(|(byte, key)| *byte ^= key);
-        Some((head[0], payload))
-    }
-}
-
-impl Raw {
-    /// The next message, whole: its first byte with FIN, its payload, and in how many frames it came.
-    pub(crate) async fn message(&mut self) -> Option<(u8, Vec<u8>, usize)> {
-        let (first, mut payload) = self.frame().await?;
-        let (mut last, mut frames) = (first, 1);
-        while last & 0x80 == 0 {
-            let (first, more) = self.frame().await?;
-            assert_eq!(first & 0x7f, 0, "a continuation");
-            payload.extend(more);
-            (last, frames) = (first, frames + 1);
-        }
-        Some((first | 0x80, payload, frames))
-    }
-
-    /// Ends our side, and reads what is left: nothing.
-    pub(crate) async fn finish(mut self) {
-        self.io.shutdown().await.unwrap();
-        assert_eq!(self.frame().await, None);
-    }
-}
-
-/// The value of a header.
-pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines()
-        .filter_map(|line| line.split_once(": "))
-        .find(|(other, _)| other.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value)
-}
-
-pub(crate) async fn read_head(io: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        match io.read_u8().await {
-            Ok(byte) => head.push(byte),
-            Err(_) => break,
-        }
-    }
-    String::from_utf8(head).unwrap()
-}
-
-/// A frame as a server sends it.
-pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        short @ 0..126 => frame.push(short as u8),
-        medium @ 126..0x1_0000 => {
-            frame.push(126);
-            frame.extend((medium as u16).to_be_bytes());
-        }
-        long => {
-            frame.push(127);
-            frame.extend((long as u64).to_be_bytes());
-        }
-    }
-    frame.extend(payload);
-    frame
 }
 
 /// A Close as a server sends it.
@@ -158,6 +76,31 @@ pub(crate) fn close_frame(code: u16, reason: &str) -> Vec<u8> {
 
 pub(crate) fn close_body(code: u16, reason: &str) -> Vec<u8> {
     [&code.to_be_bytes(), reason.as_bytes()].concat()
+}
+
+/// Sends `bytes` bytes of messages of 1 KiB each, and then a Close, to somebody who reads nothing yet; answers with the
+/// task that does, once it has come to a halt, and what it reads in the end.
+pub(crate) async fn send_until_it_waits(mut server: Raw, bytes: usize) -> JoinHandle<Option<(u8, Vec<u8>)>> {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = sent.clone();
+    let sending = tokio::spawn(async move {
+        let message = frame(TEXT, &[b'x'; 1020]);
+        while counted.fetch_add(1024, Ordering::Relaxed) < bytes {
+            server.io.write_all(&message).await.unwrap();
+        }
+        server.send(&close_frame(1000, "")).await;
+        server.frame().await
+    });
+    // Until many turns of both tasks changed nothing.
+    let (mut before, mut idle) = (0, 0);
+    while idle < 10_000 {
+        tokio::task::yield_now().await;
+        let now = sent.load(Ordering::Relaxed);
+        idle = if now == before { idle + 1 } else { 0 };
+        before = now;
+    }
+    assert!(before < bytes, "the server could send everything");
+    sending
 }
 
 /// What the callbacks of an object are told: each event with what it carries, and the state at that time.
@@ -220,7 +163,3 @@ pub(crate) async fn nothing_happens(ws: &WebSocket) {
     let next = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await;
     assert!(next.is_pending(), "{next:?}");
 }
-
-pub(crate) const TEXT: u8 = 0x81;
-pub(crate) const BINARY: u8 = 0x82;
-pub(crate) const CLOSE: u8 = 0x88;

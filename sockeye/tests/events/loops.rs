@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::StreamExt;
 use sockeye::events::{CloseEvent, Event, Failure, WebSocket};
-use tokio::io::AsyncWriteExt;
 
-use crate::common::{Raw, TEXT, accept, close_frame, expect, frame, life, listen, log};
+use crate::common::{
+    Raw, TEXT, accept, close_frame, connecting, expect, frame, life, listen, log, open, send_until_it_waits,
+};
 
 fn is_shared<T: Send + Sync + Clone + Unpin + 'static>(_: &T) {}
 
@@ -29,8 +30,7 @@ async fn events_are_a_stream() {
 
 #[tokio::test]
 async fn a_callback_set_any_time_after_the_constructor_misses_nothing() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     let mut server = Raw::accept(&listener).await;
     server.send(&[frame(TEXT, b"a"), close_frame(1000, "")].concat()).await;
     // All of it has come before anybody listens.
@@ -45,8 +45,7 @@ async fn a_callback_set_any_time_after_the_constructor_misses_nothing() {
 
 #[tokio::test]
 async fn a_callback_can_be_replaced_from_within_itself() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     let heard = Arc::new(AtomicUsize::new(0));
     let (first, second) = (heard.clone(), heard.clone());
     ws.on_message(move |ws, _| {
@@ -68,8 +67,7 @@ async fn a_callback_can_be_replaced_from_within_itself() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callbacks_never_overlap() {
     const MESSAGES: usize = 5000;
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     let (running, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let counted = count.clone();
     ws.on_message(move |_, event| {
@@ -96,8 +94,7 @@ async fn callbacks_never_overlap() {
 
 #[tokio::test]
 async fn a_callback_that_panics_leaves_the_object_usable() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     ws.on_open(|_| panic!("as the test has it"));
     let mut server = Raw::accept(&listener).await;
     assert!(tokio::spawn(ws.run()).await.unwrap_err().is_panic());
@@ -109,29 +106,8 @@ async fn a_callback_that_panics_leaves_the_object_usable() {
 #[tokio::test]
 async fn a_loop_that_does_not_run_makes_the_server_wait() {
     const ALL: usize = 32 << 20;
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
-    let mut server = Raw::accept(&listener).await;
-    expect(&ws, "open").await;
-    let sent = Arc::new(AtomicUsize::new(0));
-    let counted = sent.clone();
-    let sending = tokio::spawn(async move {
-        let message = frame(TEXT, &[b'x'; 1020]);
-        while counted.fetch_add(1024, Ordering::Relaxed) < ALL {
-            server.io.write_all(&message).await.unwrap();
-        }
-        server.send(&close_frame(1000, "")).await;
-        server.frame().await
-    });
-    // Until many turns of both tasks changed nothing.
-    let (mut before, mut idle) = (0, 0);
-    while idle < 10_000 {
-        tokio::task::yield_now().await;
-        let now = sent.load(Ordering::Relaxed);
-        idle = if now == before { idle + 1 } else { 0 };
-        before = now;
-    }
-    assert!(before < ALL, "the server could send everything");
+    let (ws, server) = open().await;
+    let sending = send_until_it_waits(server, ALL).await;
     let mut messages = 0;
     while let Some(event) = ws.next_event().await {
         match event {
@@ -151,8 +127,7 @@ fn the_end_of_the_runtime_is_an_end() {
         .build()
         .unwrap();
     let (ws, _server) = runtime.block_on(async {
-        let (listener, url) = listen().await;
-        let ws = WebSocket::new(&url, ()).unwrap();
+        let (ws, listener) = connecting().await;
         let server = Raw::accept(&listener).await;
         expect(&ws, "open").await;
         (ws, server)

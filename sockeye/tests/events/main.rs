@@ -2,9 +2,10 @@
 //! Servers are Sockeye's own or scripts of bytes.
 
 mod common;
-mod example;
 mod loops;
 mod orders;
 mod rules;
 mod rules_close;
 mod streams;
+#[path = "../support/mod.rs"]
+mod support;

@@ -4,12 +4,13 @@
 use sockeye::events::{Failure, WebSocket};
 use sockeye::{CloseCode, ConnectError, Error};
 
-use crate::common::{Raw, accept, answer, close_body, expect, frame, life, listen, log, read_head};
+use crate::common::{
+    Raw, accept, answer, close_body, connected, connecting, expect, frame, life, listen, log, read_head,
+};
 
 #[tokio::test]
 async fn a_clean_close_by_the_client() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     let log = log(&ws);
     let server = tokio::spawn(async move {
         let mut server = accept(&listener).await;
@@ -30,8 +31,7 @@ async fn a_clean_close_by_the_client() {
 
 #[tokio::test]
 async fn a_clean_close_by_the_server() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     let log = log(&ws);
     let server = tokio::spawn(async move {
         let mut server = accept(&listener).await;
@@ -51,8 +51,7 @@ async fn a_clean_close_by_the_server() {
 
 #[tokio::test]
 async fn a_refused_handshake() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     let log = log(&ws);
     drop(answer(&listener, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").await);
     assert_eq!(life(&ws, &log).await, ["error 3", "close 3 1006 \"\" unclean"]);
@@ -73,10 +72,7 @@ async fn a_name_that_does_not_resolve() {
 
 #[tokio::test]
 async fn a_dropped_transport() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
-    let log = log(&ws);
-    let mut server = Raw::accept(&listener).await;
+    let (ws, log, mut server) = connected().await;
     server.send(&frame(0x81, b"and then")).await;
     drop(server);
     assert_eq!(
@@ -92,8 +88,7 @@ async fn a_dropped_transport() {
 
 #[tokio::test]
 async fn a_transport_dropped_in_the_handshake() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     let log = log(&ws);
     drop(answer(&listener, "HTTP/1.1 101 Switching Pro").await);
     assert_eq!(life(&ws, &log).await, ["error 3", "close 3 1006 \"\" unclean"]);
@@ -113,10 +108,7 @@ async fn a_protocol_error_by_the_server() {
         (frame(0x81, &[0xff]), 1007),
         (vec![0x82, 127, 0, 0, 1, 0, 0, 0, 0, 0], 1009),
     ] {
-        let (listener, url) = listen().await;
-        let ws = WebSocket::new(&url, ()).unwrap();
-        let log = log(&ws);
-        let mut server = Raw::accept(&listener).await;
+        let (ws, log, mut server) = connected().await;
         server.send(&frame(0x81, b"good")).await;
         server.send(&bytes).await;
         let (first, body) = server.frame().await.unwrap();
@@ -136,8 +128,7 @@ async fn a_protocol_error_by_the_server() {
 
 #[tokio::test]
 async fn a_close_while_connecting() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     let log = log(&ws);
     // Before the task of the connection had a turn.
     ws.close(None, "").unwrap();
@@ -148,8 +139,7 @@ async fn a_close_while_connecting() {
 
 #[tokio::test]
 async fn a_close_from_within_a_callback() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     let log = log(&ws);
     let told = log.clone();
     ws.on_open(move |ws| {

@@ -6,8 +6,8 @@ use sockeye::uri::UriError;
 use sockeye::{Client, ConnectError, Receive};
 
 use crate::common::{
-    BINARY, CLOSE, Raw, TEXT, accept, answer, close_frame, expect, frame, header, life, listen, listen_narrow, log,
-    nothing_happens,
+    BINARY, CLOSE, Raw, TEXT, accept, answer, close_frame, connecting, expect, frame, header, life, listen,
+    listen_narrow, log, nothing_happens, open,
 };
 
 #[tokio::test]
@@ -65,19 +65,19 @@ async fn rule_02_protocols_are_offered_as_given() {
     let (listener, url) = listen().await;
     let one = WebSocket::new(&url, "chat").unwrap();
     let server = Raw::accept_with(&listener, "Sec-WebSocket-Protocol: chat\r\n").await;
-    assert_eq!(header(&server.request, "Sec-WebSocket-Protocol"), Some("chat"));
+    assert_eq!(header(&server.head, "Sec-WebSocket-Protocol"), Some("chat"));
     expect(&one, "open").await;
     assert_eq!(one.protocol(), "chat");
 
     let two = WebSocket::new(&url, ["chat.v2", "chat"]).unwrap();
     let server = Raw::accept_with(&listener, "Sec-WebSocket-Protocol: chat\r\n").await;
-    assert_eq!(header(&server.request, "Sec-WebSocket-Protocol"), Some("chat.v2, chat"));
+    assert_eq!(header(&server.head, "Sec-WebSocket-Protocol"), Some("chat.v2, chat"));
     expect(&two, "open").await;
     assert_eq!(two.protocol(), "chat");
 
     let none = WebSocket::new(&url, ()).unwrap();
     let server = Raw::accept(&listener).await;
-    assert_eq!(header(&server.request, "Sec-WebSocket-Protocol"), None);
+    assert_eq!(header(&server.head, "Sec-WebSocket-Protocol"), None);
     expect(&none, "open").await;
     assert_eq!(none.protocol(), "");
 }
@@ -194,8 +194,7 @@ async fn rule_04_states_change_by_events() {
 
 #[tokio::test]
 async fn rule_04_close_sets_closing_at_once() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     let _server = Raw::accept(&listener).await;
     expect(&ws, "open").await;
     ws.close(None, "").unwrap();
@@ -223,8 +222,7 @@ async fn rule_04_attributes_are_set_before_open_fires() {
 
 #[tokio::test]
 async fn rule_05_sending_depends_on_the_state() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     let mut server = Raw::accept(&listener).await;
     assert_eq!(ws.send("early"), Err(Exception::InvalidStateError));
     assert_eq!(ws.buffered_amount(), 0);
@@ -246,10 +244,7 @@ async fn rule_05_sending_depends_on_the_state() {
 
 #[tokio::test]
 async fn rule_06_the_buffered_amount_is_payload() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
-    let mut server = Raw::accept(&listener).await;
-    expect(&ws, "open").await;
+    let (ws, mut server) = open().await;
     // The task of the connection shares this thread, and has no turn in between.
     ws.send("🐟").unwrap();
     ws.send(vec![0; 70_000]).unwrap();
@@ -345,8 +340,7 @@ async fn a_large_message_lets_a_pong_pass() {
 
 #[tokio::test]
 async fn rule_07_the_binary_type_is_read_when_a_message_is_dispatched() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     assert_eq!(ws.binary_type().as_str(), "blob");
     let mut server = Raw::accept(&listener).await;
     let two = [frame(BINARY, b"one"), frame(BINARY, b"two"), frame(TEXT, b"text")].concat();

@@ -2,19 +2,18 @@
 
 use std::net::TcpListener as StdListener;
 
-use sockeye::events::{Event, Exception, Failure, ReadyState, SyntaxError, WebSocket};
+use sockeye::events::{Exception, Failure, ReadyState, SyntaxError, WebSocket};
 use sockeye::{Client, ConnectError, Error, ProtocolError};
 use tokio::io::AsyncReadExt;
 
 use crate::common::{
-    BINARY, CLOSE, Raw, TEXT, accept, close_body, close_frame, expect, frame, life, listen, listen_narrow, log,
-    read_head,
+    BINARY, CLOSE, Raw, TEXT, accept, close_body, close_frame, connected, connecting, expect, frame, life, listen,
+    listen_narrow, log, open, read_head,
 };
 
 #[tokio::test]
 async fn rule_08_code_and_reason_are_checked_before_the_state() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     let check = |ws: &WebSocket| {
         let state = ws.ready_state();
         for code in [0, 999, 1001, 1005, 1006, 1011, 2999, 5000, 65535] {
@@ -60,10 +59,7 @@ async fn rule_08_the_close_says_what_was_given() {
         (None, "bye", close_body(1000, "bye")),
     ];
     for (code, reason, body) in cases {
-        let (listener, url) = listen().await;
-        let ws = WebSocket::new(&url, ()).unwrap();
-        let mut server = Raw::accept(&listener).await;
-        expect(&ws, "open").await;
+        let (ws, mut server) = open().await;
         ws.close(code, reason).unwrap();
         // A second one says nothing.
         ws.close(4000, "again").unwrap();
@@ -75,10 +71,7 @@ async fn rule_08_the_close_says_what_was_given() {
 
 #[tokio::test]
 async fn rule_08_what_was_sent_before_still_goes_out() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
-    let mut server = Raw::accept(&listener).await;
-    expect(&ws, "open").await;
+    let (ws, mut server) = open().await;
     for n in 0..10u8 {
         ws.send(vec![n; 1 << 20]).unwrap();
     }
@@ -93,8 +86,7 @@ async fn rule_08_what_was_sent_before_still_goes_out() {
 
 #[tokio::test]
 async fn rule_08_closing_before_open_fails_the_connection() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     let log = log(&ws);
     let (mut io, _) = listener.accept().await.unwrap();
     read_head(&mut io).await;
@@ -108,8 +100,7 @@ async fn rule_08_closing_before_open_fails_the_connection() {
 
 #[tokio::test]
 async fn rule_08_closing_before_open_is_dispatched_fails_the_connection_too() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     let log = log(&ws);
     let mut server = accept(&listener).await;
     server.send("greeting").await.unwrap();
@@ -120,10 +111,7 @@ async fn rule_08_closing_before_open_is_dispatched_fails_the_connection_too() {
 
 #[tokio::test]
 async fn rule_09_no_message_after_close() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
-    let log = log(&ws);
-    let mut server = Raw::accept(&listener).await;
+    let (ws, log, mut server) = connected().await;
     server
         .send(&[frame(TEXT, b"1"), frame(TEXT, b"2"), frame(TEXT, b"3")].concat())
         .await;
@@ -150,10 +138,7 @@ async fn rule_10_the_code_is_the_one_that_came() {
         (close_frame(1011, "ö"), "close 3 1011 \"ö\" clean"),
         (close_frame(4321, ""), "close 3 4321 \"\" clean"),
     ] {
-        let (listener, url) = listen().await;
-        let ws = WebSocket::new(&url, ()).unwrap();
-        let log = log(&ws);
-        let mut server = Raw::accept(&listener).await;
+        let (ws, log, mut server) = connected().await;
         server.send(&sent).await;
         let answer = server.frame().await.unwrap();
         assert_eq!(answer.0, CLOSE);
@@ -165,10 +150,7 @@ async fn rule_10_the_code_is_the_one_that_came() {
 
 #[tokio::test]
 async fn rule_10_the_answer_to_our_close_may_say_something_else() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
-    let log = log(&ws);
-    let mut server = Raw::accept(&listener).await;
+    let (ws, log, mut server) = connected().await;
     expect(&ws, "open").await;
     ws.close(4000, "mine").unwrap();
     assert_eq!(server.frame().await, Some((CLOSE, close_body(4000, "mine"))));
@@ -179,10 +161,7 @@ async fn rule_10_the_answer_to_our_close_may_say_something_else() {
 
 #[tokio::test]
 async fn rule_10_after_a_failure_the_peers_close_is_ignored() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
-    let log = log(&ws);
-    let mut server = Raw::accept(&listener).await;
+    let (ws, log, mut server) = connected().await;
     // RSV2, and a Close that looks as if all was well.
     server
         .send(&[frame(TEXT, b"good"), frame(0xa1, b"bad"), close_frame(1000, "fine")].concat())
@@ -204,10 +183,7 @@ async fn rule_10_after_a_failure_the_peers_close_is_ignored() {
 
 #[tokio::test]
 async fn rule_10_a_close_that_is_not_answered_is_unclean() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
-    let log = log(&ws);
-    let mut server = Raw::accept(&listener).await;
+    let (ws, log, mut server) = connected().await;
     expect(&ws, "open").await;
     ws.close(1000, "").unwrap();
     assert_eq!(server.frame().await.unwrap().0, CLOSE);
@@ -283,8 +259,7 @@ async fn rule_11_failures_look_alike_and_have_a_cause() {
 
 #[tokio::test]
 async fn rule_11_a_handshake_without_end_fails_at_its_deadline() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     let (mut io, _) = listener.accept().await.unwrap();
     read_head(&mut io).await;
     tokio::time::pause();
@@ -310,8 +285,7 @@ async fn rule_11_tls_failures_too() {
 
 #[tokio::test]
 async fn rule_12_dropped_while_connecting_it_gives_up() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     let (mut io, _) = listener.accept().await.unwrap();
     read_head(&mut io).await;
     drop(ws);
@@ -320,8 +294,7 @@ async fn rule_12_dropped_while_connecting_it_gives_up() {
 
 #[tokio::test]
 async fn rule_12_dropped_while_open_it_goes_away() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
+    let (ws, listener) = connecting().await;
     let clone = ws.clone();
     let mut server = Raw::accept(&listener).await;
     expect(&ws, "open").await;
@@ -352,12 +325,7 @@ async fn rule_12_dropped_while_closing_it_closes_as_it_was_told() {
 
 #[tokio::test]
 async fn rule_12_dropped_while_messages_wait_it_goes_away() {
-    let (listener, url) = listen().await;
-    let ws = WebSocket::new(&url, ()).unwrap();
-    let mut server = Raw::accept(&listener).await;
-    let Some(Event::Open) = ws.next_event().await else {
-        panic!("it opens")
-    };
+    let (ws, mut server) = open().await;
     // More than is kept for an event loop that does not run.
     server.send(&frame(TEXT, &[b'x'; 1000]).repeat(1000)).await;
     drop(ws);

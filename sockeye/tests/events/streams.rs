@@ -2,17 +2,16 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use sockeye::events::{Exception, Failure, Opened, WebSocketError, WebSocketStream};
 use sockeye::{Client, CloseCode, Error, Message};
-use tokio::io::AsyncWriteExt;
 
-use crate::common::{CLOSE, Raw, TEXT, accept, answer, close_body, close_frame, frame, listen, listen_narrow};
+use crate::common::{
+    CLOSE, Raw, TEXT, accept, answer, close_body, close_frame, frame, listen, listen_narrow, send_until_it_waits,
+};
 
 #[tokio::test]
 async fn messages_pass_and_the_close_is_told() {
@@ -178,26 +177,9 @@ async fn what_is_not_read_makes_the_server_wait() {
     const ALL: usize = 32 << 20;
     let (listener, url) = listen().await;
     let wss = WebSocketStream::new(&url, ()).unwrap();
-    let mut server = Raw::accept(&listener).await;
+    let server = Raw::accept(&listener).await;
     let Opened { readable, .. } = wss.opened().await.unwrap();
-    let sent = Arc::new(AtomicUsize::new(0));
-    let counted = sent.clone();
-    let sending = tokio::spawn(async move {
-        let message = frame(TEXT, &[b'x'; 1020]);
-        while counted.fetch_add(1024, Ordering::Relaxed) < ALL {
-            server.io.write_all(&message).await.unwrap();
-        }
-        server.send(&close_frame(1000, "")).await;
-        server.frame().await
-    });
-    let (mut before, mut idle) = (0, 0);
-    while idle < 10_000 {
-        tokio::task::yield_now().await;
-        let now = sent.load(Ordering::Relaxed);
-        idle = if now == before { idle + 1 } else { 0 };
-        before = now;
-    }
-    assert!(before < ALL, "the server could send everything");
+    let sending = send_until_it_waits(server, ALL).await;
     let mut messages = 0;
     while readable.read().await.unwrap().is_some() {
         messages += 1;

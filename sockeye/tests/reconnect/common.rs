@@ -1,16 +1,15 @@
 //! A clock that stands still, a server that does as the test says, and what is read of the states.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::task::Poll;
 use std::time::Duration;
 
 use sockeye::reconnect::{Backoff, Cause, Reconnecting, ReconnectingBuilder, State, States};
 use sockeye::{Client, CloseCode, ServerOptions, WebSocket, accept};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+pub(crate) use crate::support::{at_most, read_head};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -87,14 +86,6 @@ pub(crate) async fn deserted_url() -> String {
     Server::bind().await.url()
 }
 
-pub(crate) async fn read_head<T: AsyncRead + Unpin>(io: &mut T) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(io.read_u8().await.unwrap());
-    }
-    String::from_utf8(head).unwrap()
-}
-
 /// The longest waits there are: 1 s, 2 s, 4 s, and so on up to 60 s.
 pub(crate) fn builder(url: impl Into<String>) -> ReconnectingBuilder {
     let client = Client::builder().build().unwrap();
@@ -144,16 +135,4 @@ pub(crate) fn name(state: &State) -> String {
 
 pub(crate) fn code(cause: &Cause) -> Option<u16> {
     cause.close_code().map(CloseCode::as_u16)
-}
-
-/// Polls the future so often, and drops it if that did not finish it.
-pub(crate) async fn at_most<F: Future>(polls: usize, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    for _ in 0..polls {
-        match poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
-            Poll::Ready(output) => return Some(output),
-            Poll::Pending => tokio::task::yield_now().await,
-        }
-    }
-    None
 }

@@ -10,5 +10,7 @@ mod hooks;
 mod queue;
 mod retry;
 mod states;
+#[path = "../support/mod.rs"]
+mod support;
 #[cfg(feature = "tls")]
 mod tls;

@@ -1,14 +1,13 @@
 //! Clients, and peers that speak bytes.
 
-use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::task::Poll;
 
 use sockeye::transport::Stream;
 use sockeye::{Error, Listener, Server, ServerBuilder, WebSocket};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+pub(crate) use crate::support::{poll_once, read_head};
 
 /// A server with a TCP listener on a free port.
 pub(crate) async fn bound(builder: ServerBuilder) -> (Server, SocketAddr) {
@@ -58,28 +57,6 @@ pub(crate) fn upgrade(target: &str, headers: &str) -> String {
         "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
     )
-}
-
-/// Reads a head to the empty line, and not a byte further.
-pub(crate) async fn read_head<T: AsyncRead + Unpin>(io: &mut T) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        match io.read_u8().await {
-            Ok(byte) => head.push(byte),
-            Err(_) => break,
-        }
-    }
-    String::from_utf8(head).unwrap()
-}
-
-/// Polls `future` once, in the task's own context.
-pub(crate) async fn poll_once<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
 }
 
 /// A Close as a server sends it.

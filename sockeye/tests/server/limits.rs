@@ -55,6 +55,7 @@ async fn beyond_the_limit_clients_are_told_to_come_back() {
         let answer = http(address, &upgrade("/", "")).await;
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         assert!(answer.contains("Connection: close\r\n"), "{answer}");
+        assert!(answer.contains("Retry-After: 5\r\n"), "{answer}");
         assert!(
             answer.ends_with("the server has as many connections as it takes\n"),
             "{answer}"
@@ -67,6 +68,27 @@ async fn beyond_the_limit_clients_are_told_to_come_back() {
     is_echoed(&mut connect(address).await.unwrap()).await;
     is_echoed(&mut two).await;
     serving.abort();
+}
+
+/// Whole seconds, and never fewer than were asked for.
+#[tokio::test]
+async fn when_to_come_back() {
+    for (wait, expected) in [
+        (Some(Duration::ZERO), Some("0")),
+        (Some(Duration::from_millis(1)), Some("1")),
+        (Some(Duration::from_secs(120)), Some("120")),
+        (Some(Duration::MAX), Some("18446744073709551615")),
+        (None, None),
+    ] {
+        let limits = Limits::new().connections(0).refuse_when_full(true).retry_after(wait);
+        let (server, address) = bound(Server::builder().limits(limits)).await;
+        let serving = serve(&server);
+        let answer = http(address, &upgrade("/", "")).await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        let said = answer.lines().find_map(|line| line.strip_prefix("Retry-After: "));
+        assert_eq!(said, expected, "{answer}");
+        serving.abort();
+    }
 }
 
 async fn connect_from(from: Ipv4Addr, to: SocketAddr) -> TcpStream {

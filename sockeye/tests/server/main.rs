@@ -1,13 +1,14 @@
 //! The server through its public API, over loopback: what it takes, what it refuses, and how it ends.
 
 mod common;
-mod examples;
 mod limits;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod request;
 mod serve;
 mod shutdown;
+#[path = "../support/mod.rs"]
+mod support;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tracing")]

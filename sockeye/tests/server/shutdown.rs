@@ -305,7 +305,9 @@ async fn handshakes_under_way_end() {
     // The application was thinking about it, and now it is too late.
     let accepted = request.accept(&ServerOptions::default()).await;
     assert!(matches!(accepted, Err(AcceptError::ShuttingDown)), "{accepted:?}");
-    assert!(asking.await.unwrap().starts_with("HTTP/1.1 503 "));
+    let answer = asking.await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("Retry-After: 5\r\n"), "{answer}");
     assert_eq!(counts(shutdown.await.unwrap()), (0, 0, 2));
 }
 

@@ -300,35 +300,3 @@ fn what_cannot_be_set_up_is_told() {
     // A configuration of one's own.
     let _own: ServerTls = tls::server_config(chain.as_bytes(), key.as_bytes()).unwrap().into();
 }
-
-/// The example, with files that change under it.
-#[tokio::test]
-async fn the_example() {
-    use crate::examples::tls_reload as example;
-    let authority = Authority::new();
-    let (old, new) = (authority.issue("localhost"), authority.issue("localhost"));
-    let directory = std::env::temp_dir().join(format!("sockeye-tls-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    let files = ["chain.pem", "key.pem"].map(|name| directory.join(name).display().to_string());
-    let write = |identity: &Identity| {
-        std::fs::write(&files[0], identity.certificate.pem()).unwrap();
-        std::fs::write(&files[1], identity.key.serialize_pem()).unwrap();
-    };
-    write(&old);
-    let tls = example::load(&files).unwrap();
-    let server = Server::bind("127.0.0.1:0", ServerOptions::default())
-        .await
-        .unwrap()
-        .with_tls(tls.clone());
-    let address = server.local_addr().unwrap();
-    tokio::spawn(async move { server.serve(example::echo).await });
-    let config = authority.client(None);
-    assert_eq!(seen(config.clone(), address, "localhost").await, *old.certificate.der());
-    write(&new);
-    tls.replace(example::load(&files).unwrap());
-    assert_eq!(seen(config.clone(), address, "localhost").await, *new.certificate.der());
-    let client = Client::builder().tls_config(config).build().unwrap();
-    let url = format!("wss://localhost:{}/", address.port());
-    is_echoed(&mut client.connect(&url).await.unwrap()).await;
-    std::fs::remove_dir_all(directory).unwrap();
-}

@@ -215,6 +215,8 @@ async fn m7_reading_goes_on_when_the_pongs_are_read() {
     assert!(!writing.is_finished());
     let mut peer = Raw {
         io: tokio::io::join(reader, tokio::io::sink()),
+        head: peer.head,
+        masks: peer.masks,
     };
     let mut pongs = 0;
     while let Some((first, payload)) = peer.frame().await {

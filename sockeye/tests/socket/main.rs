@@ -11,8 +11,12 @@ mod faults;
 mod halves;
 mod hostile;
 mod keepalive;
+mod masking;
 mod opening;
+mod racing;
 mod sequences;
 mod streaming;
+#[path = "../support/mod.rs"]
+mod support;
 #[cfg(feature = "tls")]
 mod tls;

@@ -223,6 +223,25 @@ async fn h8_frames_with_a_rejected_request_are_never_looked_at() {
     assert!(!answer.contains("early"));
 }
 
+/// H8: the ten seconds include the application's decision. One that comes later finds the connection gone.
+#[tokio::test(start_paused = true)]
+async fn h8_a_decision_after_ten_seconds_is_too_late() {
+    for (seconds, in_time) in [(9, true), (11, false)] {
+        let (near, mut far) = tokio::io::duplex(4096);
+        far.write_all(&[REQUEST, &masked(TEXT, b"first")].concat())
+            .await
+            .unwrap();
+        let upgrade = Upgrade::read(near, &ServerOptions::default()).await.unwrap();
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        let accepted = upgrade.accept(&ServerOptions::default()).await;
+        assert_eq!(accepted.is_ok(), in_time);
+        if let Err(error) = accepted {
+            assert!(matches!(error, AcceptError::Timeout), "{error:?}");
+            assert_eq!(far.read(&mut [0]).await.unwrap(), 0);
+        }
+    }
+}
+
 #[tokio::test]
 async fn h8_frames_with_the_response_are_received() {
     let (near, far) = tokio::io::duplex(4096);

@@ -1,7 +1,7 @@
 //! Messages of any length in pieces, both ways, and connections as streams of bytes.
 
 use sockeye::{
-    Client, CloseCode, Error, Event, Message, MessageKind, ProtocolError, SendError, ServerOptions, WebSocket, accept,
+    CloseCode, Error, Event, Message, MessageKind, ProtocolError, SendError, ServerOptions, WebSocket, accept,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
@@ -323,7 +323,7 @@ async fn r1_readers_and_writers_cancelled_everywhere() {
 async fn a_compressed_message_passes_in_pieces() {
     let (near, far) = tokio::io::duplex(4096);
     let deflate = sockeye::DeflateOptions::client();
-    let client = Client::builder().deflate(deflate).build().unwrap();
+    let client = sockeye::Client::builder().deflate(deflate).build().unwrap();
     let server = ServerOptions::builder()
         .deflate(sockeye::DeflateOptions::server())
         .max_chunked_size(1 << 30)

@@ -115,7 +115,11 @@ impl Run<'_> {
         let lab = self.lab;
         let (_plain, plain) = lab.echo(sockeye, "echo", &[])?;
         let (_deflate, deflate) = lab.echo(sockeye, "echo-deflate", &["--compress"])?;
-        let (_tls, tls) = lab.echo(sockeye, "echo-tls", &["--compress", "--tls", "cert.pem", "key.pem"])?;
+        let (_tls, tls) = lab.echo(
+            sockeye,
+            "echo-tls",
+            &["--compress", "--cert", "cert.pem", "--key", "key.pem"],
+        )?;
         let mut routes: Vec<(&'static Way, String)> = TO_SOCKEYE.iter().zip([plain, deflate.clone(), tls]).collect();
         let nginx = self.proxy("nginx", "-v", lab.nginx.as_deref(), |program| {
             lab.nginx(program, &deflate)

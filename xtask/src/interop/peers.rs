@@ -60,72 +60,54 @@ const NO_FRAMES: Lack = (
     "the browser's interface can send neither a fragment nor a ping; it takes those of Sockeye",
 );
 
-pub(super) const CHROMIUM: Peer = Peer {
-    name: "Chromium",
-    lacks: &[NO_FRAMES],
-    faults: &[],
-};
-pub(super) const FIREFOX: Peer = Peer {
-    name: "Firefox",
-    lacks: &[NO_FRAMES],
-    faults: &[],
-};
-pub(super) const WS_CLIENT: Peer = Peer {
-    name: "ws",
-    lacks: &[],
-    faults: &[],
-};
-pub(super) const UNDICI: Peer = Peer {
-    name: "undici",
-    lacks: &[NO_FRAMES],
-    faults: &[],
-};
-pub(super) const NODE: Peer = Peer {
-    name: "Node.js",
-    lacks: &[NO_FRAMES],
-    faults: &[],
-};
-pub(super) const WEBSOCKETS_CLIENT: Peer = Peer {
-    name: "websockets",
-    lacks: &[],
-    faults: &[],
-};
+pub(super) const CHROMIUM: Peer = browser("Chromium");
+pub(super) const FIREFOX: Peer = browser("Firefox");
+pub(super) const WS_CLIENT: Peer = peer("ws");
+pub(super) const UNDICI: Peer = browser("undici");
+pub(super) const NODE: Peer = browser("Node.js");
+pub(super) const WEBSOCKETS_CLIENT: Peer = peer("websockets");
 pub(super) const AIOHTTP_CLIENT: Peer = Peer {
-    name: "aiohttp",
     lacks: &[(
         &["fragments"],
         "its interface can send no fragment; it takes those of Sockeye",
     )],
-    faults: &[],
+    ..peer("aiohttp")
 };
 
-pub(super) const WS_SERVER: Peer = Peer {
-    name: "ws",
-    lacks: &[],
-    faults: &[],
-};
-pub(super) const WEBSOCKETS_SERVER: Peer = Peer {
-    name: "websockets",
-    lacks: &[],
-    faults: &[],
-};
+pub(super) const WS_SERVER: Peer = peer("ws");
+pub(super) const WEBSOCKETS_SERVER: Peer = peer("websockets");
 pub(super) const AIOHTTP_SERVER: Peer = Peer {
-    name: "aiohttp",
-    lacks: &[],
     faults: &[Fault {
         cell: "close",
         seen: "it answered 1000, and closed with 4001 bye",
         what: "it answers a Close with code 4001 by one with code 1000",
     }],
+    ..peer("aiohttp")
 };
 pub(super) const WEBSOCKETD: Peer = Peer {
-    name: "websocketd",
     lacks: &[(
         &["subprotocol", COMPRESSION],
         "it has neither subprotocols nor compression",
     )],
-    faults: &[],
+    ..peer("websocketd")
 };
+
+/// One that can do everything, and does it right.
+const fn peer(name: &'static str) -> Peer {
+    Peer {
+        name,
+        lacks: &[],
+        faults: &[],
+    }
+}
+
+/// One with the browser's interface.
+const fn browser(name: &'static str) -> Peer {
+    Peer {
+        lacks: &[NO_FRAMES],
+        ..peer(name)
+    }
+}
 
 /// The ways to `sockeye echo`, and to `interop-server`.
 pub(super) const TO_SOCKEYE: [Way; 8] = [

@@ -8,7 +8,8 @@ use std::net::IpAddr;
 
 use sockeye_proto::uri::WebSocketUri;
 
-use super::{Proxy, ProxyError};
+use super::Proxy;
+use crate::error::ProxyError;
 
 /// The proxies that the environment names.
 #[derive(Clone, Debug, Default)]

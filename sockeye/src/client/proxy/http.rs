@@ -6,9 +6,10 @@ use sockeye_proto::handshake::http1::{Parsed, ResponseReader};
 use sockeye_proto::uri::WebSocketUri;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Proxy, ProxyError};
+use super::Proxy;
 use crate::client::Failure;
 use crate::client::refusal::Refusing;
+use crate::error::ProxyError;
 use crate::transport::Stream;
 
 /// Asks the proxy at the other end of `stream` for a tunnel to the server of `uri`.

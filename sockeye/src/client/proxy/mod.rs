@@ -4,7 +4,6 @@
 //! here: automatic configuration (PAC), Digest and NTLM authentication, SOCKS4.
 
 mod environment;
-mod error;
 mod http;
 mod socks5;
 
@@ -13,9 +12,9 @@ use std::fmt;
 use sockeye_proto::uri::WebSocketUri;
 
 pub(super) use self::environment::Environment;
-pub use self::error::{ProxyError, ProxyUrlError, SocksReply};
 use self::socks5::Target;
 use super::{Failure, Shared};
+use crate::error::{ProxyError, ProxyUrlError};
 use crate::transport::Stream;
 
 /// Which proxy serves which URL.
@@ -115,7 +114,9 @@ pub(super) async fn tunnel(shared: &Shared, proxy: &Proxy, uri: &WebSocketUri) -
     // /host/ and port /port/, then the client SHOULD connect to that proxy and ask it to open a TCP connection to the
     // host given by /host/ and the port given by /port/."
     let stream = match proxy.kind {
-        Kind::Http | Kind::Https => http::connect(reach(shared, proxy).await?, proxy, uri, shared.limits).await?,
+        Kind::Http | Kind::Https => {
+            http::connect(reach(shared, proxy).await?, proxy, uri, shared.settings.limits).await?
+        }
         Kind::Socks5h => socks5(shared, proxy, Target::named(uri.host(), uri.port())).await?,
         Kind::Socks5 => {
             // The proxy is told one address, so the choice is ours: one that it cannot reach may have a sibling that it can.

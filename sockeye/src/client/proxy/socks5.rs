@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{Proxy, ProxyError, SocksReply};
+use super::Proxy;
+use crate::error::{ProxyError, SocksReply};
 
 /// Where the proxy is to connect to.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +94,23 @@ where
     let mut address = [0; u8::MAX as usize + 2];
     io.read_exact(&mut address[..length + 2]).await?;
     Ok(())
+}
+
+impl SocksReply {
+    /// What a reply other than 0, which means success, stands for.
+    const fn from_code(code: u8) -> Self {
+        match code {
+            1 => Self::GeneralFailure,
+            2 => Self::NotAllowed,
+            3 => Self::NetworkUnreachable,
+            4 => Self::HostUnreachable,
+            5 => Self::ConnectionRefused,
+            6 => Self::TtlExpired,
+            7 => Self::CommandNotSupported,
+            8 => Self::AddressTypeNotSupported,
+            other => Self::Unassigned(other),
+        }
+    }
 }
 
 /// RFC 1929 §2.

@@ -40,6 +40,10 @@ pub(crate) enum Peer {
     Server,
     /// A server of another origin, to which the first one has sent us. It does not get to see the client's certificate,
     /// which is a credential (THREATS H10).
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(dead_code, reason = "the blocking client follows no redirects")
+    )]
     Stranger,
     /// A proxy. It does not get the client's certificate either, and is trusted no more for the server's certificate not
     /// being looked at.
@@ -47,7 +51,7 @@ pub(crate) enum Peer {
 }
 
 /// The TLS of a client.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct ClientTls {
     pub(crate) roots: Roots,
     /// Trusted beside the roots.

@@ -81,9 +81,9 @@ macro_rules! socket_options {
             }
 
             /// The longest message that is received in chunks, by `read_message` or with
-            /// [`Receive::Chunks`], in bytes. It takes no memory, however long. Default: as `max_message_size`.
+            /// [`Receive::Chunks`](crate::Receive::Chunks), in bytes. It takes no memory, however long. Default: as `max_message_size`.
             pub fn max_chunked_size(mut self, bytes: u64) -> Self {
-                self.config.max_chunked_size = Some(bytes);
+                self.config_mut().max_chunked_size = Some(bytes);
                 self
             }
         }

@@ -6,13 +6,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockeye_proto::connection::{Config, Receive};
+use sockeye_proto::connection::Config;
 use sockeye_proto::handshake::server::{self, Accepted, Request};
 use sockeye_proto::handshake::{HandshakeLimits, OptionsError, OriginPolicy};
-use tokio::time::Instant;
 
+use super::{SocketOptions, message_options, socket_options};
 use crate::entropy;
-use crate::options::{SocketOptions, socket_options};
 
 /// What a server allows and limits. One value serves all connections; cheap to clone.
 #[derive(Debug, Clone)]
@@ -49,11 +48,6 @@ impl ServerOptions {
         ServerOptionsBuilder::default()
     }
 
-    /// When a handshake that begins now has to be done.
-    pub(crate) fn deadline(&self) -> Instant {
-        far_from_now(self.shared.handshake_timeout)
-    }
-
     /// Chooses the subprotocol by function, if there is one.
     ///
     /// # Errors
@@ -83,23 +77,20 @@ impl Default for ServerOptions {
 #[must_use]
 pub struct ServerOptionsBuilder {
     shared: Shared,
-    config: Config,
     error: Option<OptionsError>,
 }
 
 impl Default for ServerOptionsBuilder {
     fn default() -> Self {
-        let config = Config::new(entropy::fill);
         Self {
             shared: Shared {
                 handshake: server::ServerOptions::new(),
                 limits: HandshakeLimits::default(),
-                config: Arc::new(config.clone()),
+                config: Arc::new(Config::new(entropy::fill)),
                 handshake_timeout: Duration::from_secs(10),
                 socket: SocketOptions::server(),
                 choose: None,
             },
-            config,
             error: None,
         }
     }
@@ -149,25 +140,7 @@ impl ServerOptionsBuilder {
     #[cfg(feature = "deflate")]
     pub fn deflate(mut self, options: sockeye_proto::deflate::DeflateOptions) -> Self {
         self.shared.handshake.set_deflate(Some(options));
-        self.config.deflate = options;
-        self
-    }
-
-    /// The longest message that is received, in bytes, also after inflating. Default: 1 MiB.
-    pub fn max_message_size(mut self, bytes: u64) -> Self {
-        self.config.max_message_size = bytes;
-        self
-    }
-
-    /// The most frames of a message that is received. Default: 1,024, or a 256th of the longest message in bytes.
-    pub fn max_message_parts(mut self, frames: u32) -> Self {
-        self.config.max_message_parts = Some(frames);
-        self
-    }
-
-    /// Whole messages (the default) or chunks as they arrive.
-    pub fn receive(mut self, receive: Receive) -> Self {
-        self.config.receive = receive;
+        self.config_mut().deflate = options;
         self
     }
 
@@ -188,14 +161,17 @@ impl ServerOptionsBuilder {
     /// # Errors
     ///
     /// The first that was not valid.
-    pub fn build(mut self) -> Result<ServerOptions, OptionsError> {
+    pub fn build(self) -> Result<ServerOptions, OptionsError> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        self.shared.config = Arc::new(self.config);
         Ok(ServerOptions {
             shared: Arc::new(self.shared),
         })
+    }
+
+    fn config_mut(&mut self) -> &mut Config {
+        Arc::make_mut(&mut self.shared.config)
     }
 
     fn option(mut self, set: impl FnOnce(&mut server::ServerOptions) -> Result<(), OptionsError>) -> Self {
@@ -206,13 +182,5 @@ impl ServerOptionsBuilder {
     }
 }
 
-/// When so much time has passed, if any clock reaches that.
-pub(super) fn far_from_now(timeout: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(timeout).unwrap_or(now + FAR_FUTURE)
-}
-
-/// What stands for a time that no clock reaches: a timeout of [`Duration::MAX`] means none. 30 years.
-const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-
+message_options!(ServerOptionsBuilder);
 socket_options!(ServerOptionsBuilder, shared.socket);

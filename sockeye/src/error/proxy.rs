@@ -7,8 +7,7 @@ use std::io;
 use sockeye_proto::handshake::HeadError;
 use sockeye_proto::uri::UriError;
 
-use crate::client::dial::Unreached;
-use crate::client::refusal::Refusal;
+use super::Refusal;
 
 /// A proxy did not make a tunnel to the server.
 #[derive(Debug)]
@@ -94,14 +93,6 @@ impl From<io::Error> for ProxyError {
     }
 }
 
-impl From<Unreached> for ProxyError {
-    fn from(unreached: Unreached) -> Self {
-        match unreached {
-            Unreached::Name(error) | Unreached::Address(error) => Self::Connect(error),
-        }
-    }
-}
-
 /// Why a text is no URL of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -159,23 +150,6 @@ pub enum SocksReply {
     AddressTypeNotSupported,
     /// A number that RFC 1928 does not assign.
     Unassigned(u8),
-}
-
-impl SocksReply {
-    /// What a reply other than 0, which means success, stands for.
-    pub(super) const fn from_code(code: u8) -> Self {
-        match code {
-            1 => Self::GeneralFailure,
-            2 => Self::NotAllowed,
-            3 => Self::NetworkUnreachable,
-            4 => Self::HostUnreachable,
-            5 => Self::ConnectionRefused,
-            6 => Self::TtlExpired,
-            7 => Self::CommandNotSupported,
-            8 => Self::AddressTypeNotSupported,
-            other => Self::Unassigned(other),
-        }
-    }
 }
 
 impl fmt::Display for SocksReply {

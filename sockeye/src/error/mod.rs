@@ -1,4 +1,8 @@
-//! What can go wrong, one enum an operation.
+//! What can go wrong, one enum an operation. Nothing here depends on anything else of this crate.
+
+mod proxy;
+mod redirect;
+mod refusal;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,7 +14,13 @@ use sockeye_proto::handshake::{HandshakeError, OptionsError, Rejection};
 use sockeye_proto::keepalive::Timeout;
 use sockeye_proto::uri::UriError;
 
-use crate::client::{ProxyError, RedirectError, Refusal};
+pub use self::proxy::{ProxyError, ProxyUrlError, SocksReply};
+pub use self::redirect::RedirectError;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+pub(crate) use self::refusal::BODY_MAX;
+pub use self::refusal::Refusal;
+#[cfg(feature = "tokio")]
+pub(crate) use self::refusal::retry_after;
 
 /// An open connection failed, or could not do what was asked.
 #[derive(Debug)]

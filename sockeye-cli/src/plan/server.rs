@@ -1,0 +1,215 @@
+//! What `echo` and `serve` will do.
+
+use std::path::Path;
+
+use sockeye::handshake::OriginPolicy;
+use sockeye::{DeflateOptions, Limits, Listener, Server, ServerOptions, ServerOptionsBuilder, ServerTls, TlsError};
+
+use super::{header, read};
+use crate::args::{Address, EchoArguments, ServeArguments, ServerArguments, ServerTlsArguments, Threads};
+use crate::listen;
+use crate::report::{self, Failure};
+
+/// Where to listen, and how.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    pub(crate) addresses: Vec<Address>,
+    pub(crate) options: ServerOptions,
+    pub(super) threads: Option<Threads>,
+    limits: Limits,
+    tls: Option<ServerTls>,
+    /// A certificate of this run, which nobody knows yet.
+    certificate: Option<String>,
+}
+
+/// What `serve` needs beyond listeners.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    pub(crate) listening: Listening,
+    /// Whether messages for many are compressed.
+    pub(crate) compress: bool,
+}
+
+impl Listening {
+    fn new(addresses: Vec<Address>, options: ServerOptions, arguments: &ServerArguments) -> Result<Self, Failure> {
+        let (tls, certificate) = tls(&arguments.tls)?;
+        Ok(Self {
+            addresses,
+            options,
+            threads: arguments.threads,
+            limits: limits(arguments),
+            tls,
+            certificate,
+        })
+    }
+
+    /// Opens every listener, so that all ports are known, and taken, before the first line is printed. Tells a certificate of
+    /// this run, since to trust it is to have it.
+    pub(crate) async fn bind(&self) -> Result<Server, Failure> {
+        let mut server = Server::builder()
+            .options(self.options.clone())
+            .limits(self.limits.clone())
+            .on_accept_error(listen::tell_of_errors());
+        for address in &self.addresses {
+            let address = address.as_str();
+            let listener = Listener::bind(address)
+                .await
+                .map_err(|error| Failure::usage(format!("cannot listen on {address}: {error}")))?;
+            server = server.listener(listener);
+        }
+        if let Some(certificate) = &self.certificate {
+            report::talk(format_args!(
+                "this certificate is for localhost, 127.0.0.1 and ::1, and is gone with this program. Clients trust it \
+                 when told to: save it to a file and run `sockeye connect --ca FILE`, or take any certificate by \
+                 `sockeye connect --insecure`.\n{}",
+                certificate.trim_end()
+            ));
+        }
+        let server = server.build();
+        Ok(match &self.tls {
+            Some(tls) => server.with_tls(tls.clone()),
+            None => server,
+        })
+    }
+}
+
+pub(super) fn echo(arguments: EchoArguments) -> Result<Listening, Failure> {
+    let policy = if arguments.origin.is_empty() {
+        OriginPolicy::Any
+    } else {
+        OriginPolicy::List(arguments.origin)
+    };
+    let mut options = options(&arguments.server)?.origin(policy);
+    for name in &arguments.subprotocol {
+        options = options.subprotocol(name);
+    }
+    let options = options
+        .build()
+        .map_err(|error| Failure::usage(format!("--subprotocol: {error}")))?;
+    Listening::new(arguments.listen, options, &arguments.server)
+}
+
+pub(super) fn serve(arguments: ServeArguments) -> Result<Serving, Failure> {
+    let options = options(&arguments.server)?.origin(OriginPolicy::SameHostOrList(arguments.origin));
+    let options = options.build().map_err(Failure::usage)?;
+    Ok(Serving {
+        listening: Listening::new(arguments.listen, options, &arguments.server)?,
+        compress: arguments.server.compress,
+    })
+}
+
+/// The options of both commands, all of which are known to be possible.
+fn options(arguments: &ServerArguments) -> Result<ServerOptionsBuilder, Failure> {
+    let connection = &arguments.connection;
+    let mut options = ServerOptions::builder()
+        .max_message_size(connection.max_message.bytes())
+        .handshake_timeout(connection.timeout.duration());
+    if let Some(period) = connection.ping {
+        options = options.ping_interval(period.duration());
+    }
+    if arguments.compress {
+        options = options.deflate(DeflateOptions::server());
+    }
+    for given in &arguments.header {
+        let (name, value) = header(given)?;
+        ServerOptions::builder()
+            .header(name, value)
+            .build()
+            .map_err(|error| Failure::usage(format!("--header: {error}")))?;
+        options = options.header(name, value);
+    }
+    Ok(options)
+}
+
+fn limits(arguments: &ServerArguments) -> Limits {
+    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    let mut limits = Limits::new();
+    if let Some(most) = arguments.max_connections {
+        limits = limits.connections(count(most)).refuse_when_full(true);
+    }
+    if let Some(most) = arguments.max_per_address {
+        limits = limits.connections_per_address(count(most));
+    }
+    limits
+}
+
+/// The TLS, if there is to be one, and the certificate if it is new.
+fn tls(arguments: &ServerTlsArguments) -> Result<(Option<ServerTls>, Option<String>), Failure> {
+    let mut certificate = None;
+    let from_files = |flags: [&str; 2], chain: &Path, key: &Path| {
+        Ok(ServerTls::builder().certificate(&read(flags[0], chain)?, &read(flags[1], key)?))
+    };
+    let (flag, mut tls) = match (&arguments.cert, &arguments.key, arguments.tls.as_deref()) {
+        (Some(chain), Some(key), _) => ("--cert and --key", from_files(["--cert", "--key"], chain, key)?),
+        (_, _, Some([chain, key])) => ("--tls", from_files(["--tls", "--tls"], chain, key)?),
+        _ if arguments.tls_self_signed => {
+            let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
+            let certified = rcgen::generate_simple_self_signed(names)
+                .map_err(|error| Failure::usage(format!("no self-signed certificate: {error}")))?;
+            let (chain, key) = (certified.cert.pem(), certified.signing_key.serialize_pem());
+            let tls = ServerTls::builder().certificate(chain.as_bytes(), key.as_bytes());
+            certificate = Some(chain);
+            ("--tls-self-signed", tls)
+        }
+        _ if arguments.client_ca.is_some() => {
+            return Err(Failure::usage(
+                "--client-ca: clients have certificates under TLS alone; give --cert and --key, or --tls-self-signed",
+            ));
+        }
+        _ => return Ok((None, None)),
+    };
+    if let Some(path) = &arguments.client_ca {
+        tls = tls.require_client_certificate(&read("--client-ca", path)?);
+    }
+    match tls.build() {
+        Ok(tls) => Ok((Some(tls), certificate)),
+        Err(error @ TlsError::ClientRoots(_)) => Err(Failure::usage(format!("--client-ca: {error}"))),
+        Err(error) => Err(Failure::usage(format!("{flag}: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::Arguments;
+    use crate::plan::Plan;
+
+    fn plan(arguments: &[&str]) -> Result<Listening, Failure> {
+        let arguments = Arguments::try_parse_from([&["sockeye"], arguments].concat()).unwrap();
+        match Plan::new(arguments)? {
+            Plan::Echo(listening) | Plan::Serve(Serving { listening, .. }) => Ok(listening),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refused(arguments: &[&str]) -> String {
+        match plan(arguments) {
+            Err(Failure::Usage(sentence)) => sentence,
+            other => panic!("{arguments:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn tls_is_off_until_there_is_a_certificate() {
+        for command in ["echo", "serve"] {
+            assert!(plan(&[command]).unwrap().tls.is_none());
+            assert!(plan(&[command, "--tls-self-signed"]).unwrap().tls.is_some());
+            assert!(refused(&[command, "--client-ca", "no/such/file"]).contains("--tls-self-signed"));
+            assert!(refused(&[command, "--tls-self-signed", "--client-ca", "no/such/file"]).contains("no/such/file"));
+        }
+    }
+
+    #[test]
+    fn headers_that_cannot_be_sent_are_told_and_not_shown() {
+        for header in ["s3cret", "Token: s3cret\nX: y", "Connection: s3cret", "a b: s3cret"] {
+            let sentence = refused(&["echo", "-H", header]);
+            assert!(
+                sentence.starts_with("--header: ") && !sentence.contains("s3cret"),
+                "{sentence}"
+            );
+        }
+        assert!(plan(&["serve", "-H", "Token: s3cret", "-H", "X-Empty:"]).is_ok());
+    }
+}
