@@ -12,6 +12,7 @@ use sockeye_proto::message::Message;
 use crate::report::Tally;
 use crate::slab::Key;
 use crate::topics::Publication;
+use crate::wire::Acceptor;
 
 /// What a shard is to do between two looks at its connections.
 pub(crate) enum Command {
@@ -25,7 +26,7 @@ pub(crate) enum Command {
     /// What was decided about a handshake: an `Answer` of the handler's data.
     Decide(Key, Box<dyn Any + Send>),
     /// A connection that another shard has accepted.
-    Adopt(mio::net::TcpStream),
+    Adopt(Acceptor, mio::net::TcpStream),
     /// Takes leave of all within the time.
     Shutdown(Duration, Arc<Tally>),
 }

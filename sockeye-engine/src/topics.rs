@@ -167,15 +167,25 @@ impl Topics {
         any
     }
 
-    /// The turn is over, and all has been delivered.
-    pub(crate) fn end_turn(&mut self) {
-        for id in self.dirty.drain(..) {
-            let topic = &mut self.list[id as usize];
-            topic.pending.clear();
-            topic.excepts = false;
+    /// Takes the topics that were published to, with the numbers of what is for them and whether some is not for all.
+    pub(crate) fn take_dirty(&mut self) -> impl Iterator<Item = (TopicId, Vec<u32>, bool)> {
+        let list = &mut self.list;
+        self.dirty.drain(..).map(|id| {
+            let topic = &mut list[id as usize];
+            (id, std::mem::take(&mut topic.pending), std::mem::take(&mut topic.excepts))
+        })
+    }
+
+    /// Gives the storage of such numbers back.
+    pub(crate) fn put_numbers(&mut self, id: TopicId, mut numbers: Vec<u32>) {
+        if let Some(topic) = self.list.get_mut(id as usize)
+            && topic.pending.is_empty()
+            && !topic.subscribers.is_empty()
+        {
+            numbers.clear();
+            numbers.shrink_to(RETAINED);
+            topic.pending = numbers;
         }
-        self.turn.clear();
-        self.bytes = 0;
     }
 
     fn add(&mut self, filter: &str) -> TopicId {
@@ -198,6 +208,9 @@ impl Topics {
         id
     }
 }
+
+/// Publications of a turn for which a topic keeps room.
+const RETAINED: usize = 64;
 
 /// Indices are the shard's own, so that nobody can choose them to collide.
 #[derive(Debug, Default, Clone)]

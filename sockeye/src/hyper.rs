@@ -226,13 +226,10 @@ impl Upgrade {
     ) -> Result<(Response<B>, Upgrading), Refusal> {
         let limits = check_limits(&self.request, &options.shared.limits);
         let accepted = match self.malformed.map_or(limits, Err) {
-            Ok(()) => server::accept(&self.request, &options.shared.handshake),
+            Ok(()) => options.negotiate(&self.request),
             Err(error) => Err(error.into()),
         };
         let mut accepted = accepted.map_err(|rejection| self.refuse(rejection))?;
-        if options.choose_subprotocol(&self.request, &mut accepted).is_err() {
-            return Err(self.refuse(Rejection::new(500)));
-        }
         adjust(&mut accepted);
         let Some(on_upgrade) = self.on_upgrade.take() else {
             let rejection = Rejection::new(500).with_body("this server cannot upgrade connections\n");

@@ -178,18 +178,13 @@ impl<S: Transport> Upgrade<S> {
         options: &ServerOptions,
         adjust: impl FnOnce(&mut Accepted),
     ) -> Result<WebSocket<S>, AcceptError> {
-        let mut accepted = match server::accept(&self.request, &options.shared.handshake) {
+        let mut accepted = match options.negotiate(&self.request) {
             Ok(accepted) => accepted,
             Err(rejection) => {
                 self.reject(rejection.clone())?;
                 return Err(AcceptError::Rejected(rejection));
             }
         };
-        if options.choose_subprotocol(&self.request, &mut accepted).is_err() {
-            let rejection = Rejection::new(500);
-            self.reject(rejection.clone())?;
-            return Err(AcceptError::Rejected(rejection));
-        }
         adjust(&mut accepted);
         let mut response = Vec::new();
         accepted.write_http1(&mut response);

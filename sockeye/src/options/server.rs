@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use sockeye_proto::connection::Config;
 use sockeye_proto::handshake::server::{self, Accepted, Request};
-use sockeye_proto::handshake::{HandshakeLimits, OptionsError, OriginPolicy};
+use sockeye_proto::handshake::{HandshakeLimits, OptionsError, OriginPolicy, Rejection};
+use sockeye_proto::keepalive::Timing;
 
 use super::{SocketOptions, message_options, socket_options};
 use crate::entropy;
@@ -48,18 +49,58 @@ impl ServerOptions {
         ServerOptionsBuilder::default()
     }
 
-    /// Chooses the subprotocol by function, if there is one.
+    /// Checks a request (RFC 6455 §4.2.1) and makes the response: for servers that read requests themselves.
     ///
     /// # Errors
     ///
-    /// [`OptionsError::SubprotocolNotOffered`] when the function makes one up.
-    pub(crate) fn choose_subprotocol(&self, request: &Request, accepted: &mut Accepted) -> Result<(), OptionsError> {
-        let Some(Choose(choose)) = &self.shared.choose else {
-            return Ok(());
-        };
-        let offered: Vec<&str> = accepted.offered_subprotocols().collect();
-        let chosen = choose(request, &offered).map(str::to_owned);
-        accepted.set_subprotocol(chosen.as_deref())
+    /// The [`Rejection`] that answers it.
+    pub fn negotiate(&self, request: &Request) -> Result<Accepted, Rejection> {
+        let mut accepted = server::accept(request, &self.shared.handshake)?;
+        if let Some(Choose(choose)) = &self.shared.choose {
+            let offered: Vec<&str> = accepted.offered_subprotocols().collect();
+            let chosen = choose(request, &offered).map(str::to_owned);
+            // A name that the function made up.
+            let known = accepted.set_subprotocol(chosen.as_deref());
+            known.map_err(|_| Rejection::new(500))?;
+        }
+        Ok(accepted)
+    }
+
+    /// The limits and options of the connections.
+    #[must_use]
+    pub fn config(&self) -> &Arc<Config> {
+        &self.shared.config
+    }
+
+    /// When connections ping, and when they end.
+    #[must_use]
+    pub fn timing(&self) -> &Timing {
+        &self.shared.socket.timing
+    }
+
+    /// How large the head of a request may be.
+    #[must_use]
+    pub fn handshake_limits(&self) -> HandshakeLimits {
+        self.shared.limits
+    }
+
+    /// How long a handshake may take.
+    #[must_use]
+    pub fn handshake_timeout(&self) -> Duration {
+        self.shared.handshake_timeout
+    }
+
+    /// How much output may wait for a peer, in bytes.
+    #[must_use]
+    pub fn send_queue(&self) -> usize {
+        self.shared.socket.send_queue
+    }
+
+    /// How messages are compressed, if clients may ask for it.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn deflate(&self) -> Option<sockeye_proto::deflate::DeflateOptions> {
+        self.shared.handshake.deflate().copied()
     }
 }
 

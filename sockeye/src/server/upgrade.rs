@@ -204,13 +204,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
                 self.reject(rejection).await?;
                 return Err(AcceptError::ShuttingDown);
             }
-            let mut accepted = match server::accept(&self.request, &options.shared.handshake) {
+            let mut accepted = match options.negotiate(&self.request) {
                 Ok(accepted) => accepted,
                 Err(rejection) => return self.refuse(rejection).await,
             };
-            if options.choose_subprotocol(&self.request, &mut accepted).is_err() {
-                return self.refuse(Rejection::new(500)).await;
-            }
             adjust(&mut accepted);
             let mut response = Vec::new();
             accepted.write_http1(&mut response);

@@ -1,0 +1,370 @@
+//! [`Engine`]: listeners and shards, and what the rest of the program has of them.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use mio::{Poll, Waker};
+use sockeye::ServerOptions;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::event_loop::{EventLoop, Listening, MOST_LISTENERS, WAKER};
+use crate::hand_over::{HandOver, HandedOver};
+use crate::handler::Handler;
+use crate::mailbox::Command;
+use crate::metrics;
+use crate::options::{Options, SlowSubscriber};
+use crate::report::{ShutdownReport, Tally};
+use crate::shard::Shard;
+use crate::shared::{Publisher, Shared};
+use crate::wire::Acceptor;
+
+/// Sets up an [`Engine`].
+#[must_use]
+pub struct EngineBuilder {
+    options: Options,
+    threads: usize,
+    mailbox_limit: usize,
+    listeners: Vec<(Origin, Acceptor)>,
+    hand_over: Option<Arc<HandOver>>,
+}
+
+/// Where a listener comes from.
+enum Origin {
+    Address(Vec<SocketAddr>),
+    Bound(TcpListener),
+}
+
+impl EngineBuilder {
+    fn new(options: ServerOptions) -> Self {
+        Self {
+            options: Options::new(options),
+            threads: thread::available_parallelism().map_or(1, usize::from),
+            mailbox_limit: 64 << 20,
+            listeners: Vec::new(),
+            hand_over: None,
+        }
+    }
+
+    /// Listens there, in plain text. Port 0 is one that is free.
+    ///
+    /// # Errors
+    ///
+    /// Those of looking the address up.
+    pub fn listen(self, address: impl ToSocketAddrs) -> io::Result<Self> {
+        self.listen_by(address, Acceptor::Plain)
+    }
+
+    /// Listens there, with TLS. [`ServerTls::replace`](sockeye::ServerTls::replace) renews its certificates.
+    ///
+    /// # Errors
+    ///
+    /// Those of looking the address up.
+    #[cfg(feature = "tls")]
+    pub fn listen_tls(self, address: impl ToSocketAddrs, tls: &sockeye::ServerTls) -> io::Result<Self> {
+        self.listen_by(address, Acceptor::Tls(tls.clone()))
+    }
+
+    /// Accepts from a socket that was bound before, by another process perhaps, whose connections go to all shards.
+    pub fn listener(mut self, listener: TcpListener) -> Self {
+        self.listeners.push((Origin::Bound(listener), Acceptor::Plain));
+        self
+    }
+
+    /// The same with TLS.
+    #[cfg(feature = "tls")]
+    pub fn listener_tls(mut self, listener: TcpListener, tls: &sockeye::ServerTls) -> Self {
+        self.listeners.push((Origin::Bound(listener), Acceptor::Tls(tls.clone())));
+        self
+    }
+
+    fn listen_by(mut self, address: impl ToSocketAddrs, acceptor: Acceptor) -> io::Result<Self> {
+        let addresses = address.to_socket_addrs()?.collect();
+        self.listeners.push((Origin::Address(addresses), acceptor));
+        Ok(self)
+    }
+
+    /// How many shards, each with a thread of its own. Default: as many as the machine has cores.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// What becomes of messages for a subscriber with as much output waiting as
+    /// [`send_queue`](sockeye::ServerOptionsBuilder::send_queue) allows. Default: they are dropped.
+    pub fn slow_subscriber(mut self, policy: SlowSubscriber) -> Self {
+        self.options.slow = policy;
+        self
+    }
+
+    /// The most connections, of all shards. More are answered with 503. Default: 1,000,000.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.options.max_connections = connections;
+        self
+    }
+
+    /// The most requests under way, by shard; more connections wait in the system's queue. Default: 4,096. Each may take
+    /// 64 KiB and, with TLS, a session.
+    pub fn max_handshakes(mut self, handshakes: usize) -> Self {
+        self.options.max_handshakes = handshakes.max(1);
+        self
+    }
+
+    /// The most subscriptions of one connection. Default: 1,024. Each takes about 20 bytes.
+    pub fn max_subscriptions(mut self, subscriptions: usize) -> Self {
+        self.options.max_subscriptions = subscriptions;
+        self
+    }
+
+    /// How much may be on its way from other threads to a shard, in bytes; more is dropped. Default: 64 MiB.
+    pub fn mailbox_limit(mut self, bytes: usize) -> Self {
+        self.mailbox_limit = bytes;
+        self
+    }
+
+    /// Gives away connections that ask for no WebSocket, and those that have agreed on HTTP/2 by ALPN, with what they have
+    /// said. It is called on the shard's thread: hand them on to a runtime. Default: they are answered with 426.
+    pub fn hand_over(mut self, take: impl Fn(HandedOver) + Send + Sync + 'static) -> Self {
+        self.hand_over = Some(Arc::new(take));
+        self
+    }
+
+    /// Binds the listeners and starts the shards. `handler` is called on each shard's thread, with the shard's number.
+    ///
+    /// # Errors
+    ///
+    /// Those of binding and of starting threads. Without a listener, [`io::ErrorKind::InvalidInput`].
+    pub fn start<H: Handler>(self, handler: impl Fn(usize) -> H + Send + Sync + 'static) -> io::Result<Engine> {
+        if self.listeners.is_empty() || self.listeners.len() >= MOST_LISTENERS {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an engine has at least one listener"));
+        }
+        let mut sockets: Vec<Vec<Listening>> = (0..self.threads).map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        for (origin, acceptor) in self.listeners {
+            let first = match origin {
+                Origin::Address(candidates) => bind_first(&candidates)?,
+                Origin::Bound(listener) => Bound { listener, own: false },
+            };
+            addresses.push(first.listener.local_addr()?);
+            for (listening, socket) in sockets.iter_mut().zip(first.by_shard(self.threads)?) {
+                socket.set_nonblocking(true)?;
+                listening.push(Listening {
+                    socket: mio::net::TcpListener::from_std(socket),
+                    acceptor: acceptor.clone(),
+                    spread: !BALANCED && self.threads > 1,
+                });
+            }
+        }
+        let shared = Shared::new(self.threads, self.mailbox_limit);
+        let (options, handler) = (Arc::new(self.options), Arc::new(handler));
+        let mut threads = Vec::new();
+        for (number, listening) in sockets.into_iter().enumerate() {
+            let poll = Poll::new()?;
+            let waker = Waker::new(poll.registry(), WAKER)?;
+            shared.shards[number].mailbox.set_wake(move || {
+                if let Err(error) = waker.wake() {
+                    tracing::error!(%error, "a shard could not be woken");
+                }
+            });
+            let (shared, options, handler) = (shared.clone(), options.clone(), handler.clone());
+            let hand_over = self.hand_over.clone();
+            let run = move || {
+                let take = hand_over.map(|take| -> crate::shard::HandOver<_> {
+                    Box::new(move |wire, received| take(HandedOver::new(wire, received)))
+                });
+                let shard = Shard::new(handler(number), options, number, shared.clone(), take);
+                EventLoop::new(shard, number, shared, poll, listening)?.run()
+            };
+            threads.push(thread::Builder::new().name(format!("sockeye-{number}")).spawn(run)?);
+        }
+        Ok(Engine {
+            shared,
+            addresses,
+            threads,
+        })
+    }
+}
+
+impl fmt::Debug for EngineBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineBuilder")
+            .field("options", &self.options)
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A running server.
+///
+/// Dropping it leaves it running: call [`shutdown`](Self::shutdown) to end it.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use sockeye_engine::{Decision, Engine, Handler, Payload, ServerOptions, Socket, Upgrade};
+///
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     type Data = ();
+///
+///     fn upgrade(&mut self, _request: &mut Upgrade<'_, ()>) -> Decision<()> {
+///         Decision::Accept(())
+///     }
+///
+///     fn message(&mut self, socket: &mut Socket<'_, ()>, message: Payload<'_>) {
+///         let _ = socket.send(message);
+///     }
+/// }
+///
+/// let engine = Engine::builder(ServerOptions::default())
+///     .listen("127.0.0.1:0")?
+///     .threads(1)
+///     .start(|_shard| Echo)?;
+/// println!("listening on {}", engine.local_addrs()[0]);
+/// # let report =
+/// engine.shutdown(Duration::from_secs(10));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddr>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Engine {
+    /// A builder with these options: subprotocols, Origin policy, compression, sizes and times, as of every server.
+    pub fn builder(options: ServerOptions) -> EngineBuilder {
+        EngineBuilder::new(options)
+    }
+
+    /// Where it listens, in the order in which the listeners were named.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What publishes to its topics, from anywhere.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        Publisher {
+            shared: self.shared.clone(),
+        }
+    }
+
+    /// Its counts in the text format of Prometheus, as of the last turn of each shard.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        self.metrics_reader().render()
+    }
+
+    /// The same for another thread.
+    #[must_use]
+    pub fn metrics_reader(&self) -> MetricsReader {
+        MetricsReader {
+            shared: self.shared.clone(),
+        }
+    }
+
+    /// Stops accepting, and takes leave of all connections with code 1001 over half of the time, so that they do not come
+    /// back elsewhere all at once; the other half is for their answers. Blocks until all have gone, at most for that time.
+    pub fn shutdown(self, within: Duration) -> ShutdownReport {
+        let tally = Arc::new(Tally::new(self.threads.len()));
+        for shard in &self.shared.shards {
+            shard.mailbox.post(Command::Shutdown(within, tally.clone()));
+        }
+        let report = tally.wait();
+        for thread in self.threads {
+            // What it has to say it has told by events of tracing.
+            let _ = thread.join();
+        }
+        report
+    }
+
+    /// Waits until it ends, which only an error of the system's makes it do.
+    ///
+    /// # Errors
+    ///
+    /// That of the first shard that ended.
+    pub fn join(self) -> io::Result<()> {
+        for thread in self.threads {
+            thread.join().map_err(|_| io::Error::other("a shard panicked"))??;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the counts of an engine.
+#[derive(Debug, Clone)]
+pub struct MetricsReader {
+    shared: Arc<Shared>,
+}
+
+impl MetricsReader {
+    /// The counts in the text format of Prometheus.
+    #[must_use]
+    pub fn render(&self) -> String {
+        metrics::render(self.shared.shards.iter().map(|shard| &*shard.metrics))
+    }
+}
+
+/// A socket that listens.
+struct Bound {
+    listener: TcpListener,
+    /// Whether it was bound here, so that others can be bound beside it.
+    own: bool,
+}
+
+impl Bound {
+    /// One socket for each shard: of their own where the system spreads connections over them.
+    fn by_shard(self, shards: usize) -> io::Result<Vec<TcpListener>> {
+        let address = self.listener.local_addr()?;
+        let mut sockets = Vec::new();
+        if BALANCED {
+            for _ in 1..shards {
+                sockets.push(match self.own {
+                    true => bind(address)?,
+                    false => self.listener.try_clone()?,
+                });
+            }
+        }
+        sockets.insert(0, self.listener);
+        Ok(sockets)
+    }
+}
+
+fn bind_first(candidates: &[SocketAddr]) -> io::Result<Bound> {
+    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+    for address in candidates {
+        match bind(*address) {
+            Ok(listener) => return Ok(Bound { listener, own: true }),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    #[cfg(unix)]
+    {
+        socket.set_reuse_address(true)?;
+        if BALANCED {
+            socket.set_reuse_port(true)?;
+        }
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Whether the system spreads connections over sockets that are bound to one port (`SO_REUSEPORT`).
+const BALANCED: bool = cfg!(target_os = "linux");
+
+/// Connections that wait to be accepted; the system may allow fewer.
+const BACKLOG: i32 = 4096;
