@@ -4,9 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use crate::entry::Rest;
+use crate::handler::Cause;
 use crate::mailbox::Mailbox;
 use crate::metrics::{Count, Counts};
-use crate::handler::Cause;
 use crate::options::{Options, SlowSubscriber};
 use crate::pool::Pool;
 use crate::shared::Shared;

@@ -8,8 +8,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use mio::{Poll, Waker};
-use sockeye::ServerOptions;
 use socket2::{Domain, Protocol, Socket, Type};
+use sockeye::ServerOptions;
 
 use crate::event_loop::{EventLoop, Listening, MOST_LISTENERS, WAKER};
 use crate::hand_over::{HandOver, HandedOver};
@@ -77,7 +77,8 @@ impl EngineBuilder {
     /// The same with TLS.
     #[cfg(feature = "tls")]
     pub fn listener_tls(mut self, listener: TcpListener, tls: &sockeye::ServerTls) -> Self {
-        self.listeners.push((Origin::Bound(listener), Acceptor::Tls(tls.clone())));
+        self.listeners
+            .push((Origin::Bound(listener), Acceptor::Tls(tls.clone())));
         self
     }
 
@@ -139,7 +140,10 @@ impl EngineBuilder {
     /// Those of binding and of starting threads. Without a listener, [`io::ErrorKind::InvalidInput`].
     pub fn start<H: Handler>(self, handler: impl Fn(usize) -> H + Send + Sync + 'static) -> io::Result<Engine> {
         if self.listeners.is_empty() || self.listeners.len() >= MOST_LISTENERS {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an engine has at least one listener"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "an engine has at least one listener",
+            ));
         }
         let mut sockets: Vec<Vec<Listening>> = (0..self.threads).map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();

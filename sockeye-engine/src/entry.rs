@@ -51,7 +51,7 @@ pub(crate) struct Rest {
     pub(crate) sent: usize,
     /// How many bytes of the queue are counted as waiting.
     pub(crate) counted: usize,
-    /// When bytes last came, a message last passed, a ping last left.
+    /// When bytes last came, when a message last passed, and when a ping left, if nothing has come since.
     pub(crate) heard: Tick,
     pub(crate) message: Tick,
     pub(crate) pinged: Tick,
@@ -119,6 +119,13 @@ impl Rest {
             hung_up: false,
             shut_down: false,
         }
+    }
+
+    /// Bytes have come: the peer lives.
+    #[inline]
+    pub(crate) fn heard(&mut self, now: Tick) {
+        self.heard = now;
+        self.pinged = NEVER;
     }
 
     pub(crate) fn extra(&mut self) -> &mut Extra {

@@ -49,7 +49,8 @@ impl<H: Handler> EventLoop<H> {
     ) -> io::Result<Self> {
         for (at, listening) in listening.iter_mut().enumerate() {
             let token = Token(FIRST_LISTENER - at);
-            poll.registry().register(&mut listening.socket, token, Interest::READABLE)?;
+            poll.registry()
+                .register(&mut listening.socket, token, Interest::READABLE)?;
         }
         Ok(Self {
             shard,
@@ -125,7 +126,8 @@ impl<H: Handler> EventLoop<H> {
 
     fn obey(&mut self) {
         let poll = &self.poll;
-        self.shard.obey(|shard, acceptor, tcp| take_on(poll, shard, &acceptor, tcp));
+        self.shard
+            .obey(|shard, acceptor, tcp| take_on(poll, shard, &acceptor, tcp));
     }
 
     fn accept(&mut self) {

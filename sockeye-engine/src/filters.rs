@@ -240,14 +240,26 @@ mod tests {
         let cases: [(&str, &[&str], &[&str]); 7] = [
             (
                 "sport/tennis/player1/#",
-                &["sport/tennis/player1", "sport/tennis/player1/ranking", "sport/tennis/player1/score/wimbledon"],
+                &[
+                    "sport/tennis/player1",
+                    "sport/tennis/player1/ranking",
+                    "sport/tennis/player1/score/wimbledon",
+                ],
                 &["sport/tennis", "sport/tennis/player10"],
             ),
             ("sport/#", &["sport", "sport/", "sport/a"], &["sports", ""]),
             ("#", &["a", "a/b", "/"], &["$SYS", "$SYS/a"]),
-            ("sport/tennis/+", &["sport/tennis/player1", "sport/tennis/"], &["sport/tennis", "sport/tennis/a/b"]),
+            (
+                "sport/tennis/+",
+                &["sport/tennis/player1", "sport/tennis/"],
+                &["sport/tennis", "sport/tennis/a/b"],
+            ),
             ("+/+", &["/finance", "a/b"], &["a", "a/b/c", "$SYS/a"]),
-            ("+/monitor/#", &["a/monitor", "a/monitor/b"], &["$SYS/monitor/b", "monitor"]),
+            (
+                "+/monitor/#",
+                &["a/monitor", "a/monitor/b"],
+                &["$SYS/monitor/b", "monitor"],
+            ),
             ("$SYS/#", &["$SYS", "$SYS/a"], &["a", "$SYSTEM"]),
         ];
         for (filter, matching, others) in cases {

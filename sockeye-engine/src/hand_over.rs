@@ -177,7 +177,9 @@ mod tls {
     impl HandedStream {
         pub(super) fn poll_read_tls(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
             loop {
-                let Some(session) = &mut self.session else { return Poll::Ready(Ok(())) };
+                let Some(session) = &mut self.session else {
+                    return Poll::Ready(Ok(()));
+                };
                 match session.reader().read(buffer.initialize_unfilled()) {
                     Ok(length) => {
                         buffer.advance(length);
@@ -204,14 +206,18 @@ mod tls {
 
         pub(super) fn poll_write_tls(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
             ready!(self.poll_flush_tls(cx))?;
-            let Some(session) = &mut self.session else { return Poll::Ready(Ok(0)) };
+            let Some(session) = &mut self.session else {
+                return Poll::Ready(Ok(0));
+            };
             let written = session.writer().write(bytes)?;
             let _ = self.poll_flush_tls(cx)?;
             Poll::Ready(Ok(written))
         }
 
         pub(super) fn poll_flush_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            let Some(session) = &mut self.session else { return Poll::Ready(Ok(())) };
+            let Some(session) = &mut self.session else {
+                return Poll::Ready(Ok(()));
+            };
             while session.wants_write() {
                 match session.write_tls(&mut Try(&self.tcp)) {
                     Ok(_) => {}

@@ -14,6 +14,12 @@
 //! A [`Handle`] sends to a connection, closes it or subscribes it from anywhere; a [`Publisher`] publishes from anywhere; a
 //! [`Deferred`] decides about a request later. They post to the shard, which is woken once for all that comes meanwhile.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::box_collection,
+    clippy::vec_box,
+    clippy::borrowed_box,
+    reason = "a connection without a buffer holds one word, and buffers go from one to another in their boxes"
+)]
 
 mod common;
 mod engine;

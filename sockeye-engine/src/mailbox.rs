@@ -97,7 +97,10 @@ impl Mailbox {
     pub(crate) fn take(&self, commands: &mut Vec<Command>) {
         // Before the look: what comes after it wakes again.
         self.told.store(false, Ordering::Release);
-        std::mem::swap(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner), commands);
+        std::mem::swap(
+            &mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner),
+            commands,
+        );
         let weight: usize = commands.iter().map(Command::weight).sum();
         self.weight.fetch_sub(weight, Ordering::Relaxed);
     }

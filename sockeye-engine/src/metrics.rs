@@ -68,7 +68,10 @@ impl ShardMetrics {
             shown.store(*count, Ordering::Relaxed);
         }
         let nanos = took.as_nanos() as u64;
-        let slot = BOUNDS.iter().position(|bound| nanos <= bound * 1000).unwrap_or(BOUNDS.len());
+        let slot = BOUNDS
+            .iter()
+            .position(|bound| nanos <= bound * 1000)
+            .unwrap_or(BOUNDS.len());
         // A single writer needs no locked addition.
         let plus = |counter: &AtomicU64, more| counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
         plus(&self.turns[slot], 1);
@@ -85,7 +88,10 @@ pub(crate) fn render<'a>(shards: impl Iterator<Item = &'a ShardMetrics> + Clone)
         .map(|shard| shard.dropped_mailbox.load(Ordering::Relaxed))
         .sum();
     let mut family = |name: &str, kind: &str, help: &str, values: &[(&str, u64)]| {
-        let _ = writeln!(out, "# HELP sockeye_engine_{name} {help}\n# TYPE sockeye_engine_{name} {kind}");
+        let _ = writeln!(
+            out,
+            "# HELP sockeye_engine_{name} {help}\n# TYPE sockeye_engine_{name} {kind}"
+        );
         for (labels, value) in values {
             let _ = writeln!(out, "sockeye_engine_{name}{labels} {value}");
         }
@@ -139,27 +145,45 @@ pub(crate) fn render<'a>(shards: impl Iterator<Item = &'a ShardMetrics> + Clone)
             ("{where=\"mailbox\"}", mailbox),
         ],
     );
-    family("queued_bytes", "gauge", "Output that waits for peers to read.", &[("", sum(Count::QueuedBytes))]);
+    family(
+        "queued_bytes",
+        "gauge",
+        "Output that waits for peers to read.",
+        &[("", sum(Count::QueuedBytes))],
+    );
     family(
         "published_total",
         "counter",
         "Messages published to somebody, once a shard.",
         &[("", sum(Count::Published))],
     );
-    family("delivered_total", "counter", "Messages to subscribers.", &[("", sum(Count::Delivered))]);
+    family(
+        "delivered_total",
+        "counter",
+        "Messages to subscribers.",
+        &[("", sum(Count::Delivered))],
+    );
 
     let name = "sockeye_engine_turn_seconds";
-    let _ = writeln!(out, "# HELP {name} How long the shards' loops were busy at a time.\n# TYPE {name} histogram");
+    let _ = writeln!(
+        out,
+        "# HELP {name} How long the shards' loops were busy at a time.\n# TYPE {name} histogram"
+    );
     let mut total = 0;
     for (slot, bound) in BOUNDS.iter().enumerate() {
-        total += shards.clone().map(|shard| shard.turns[slot].load(Ordering::Relaxed)).sum::<u64>();
+        total += shards
+            .clone()
+            .map(|shard| shard.turns[slot].load(Ordering::Relaxed))
+            .sum::<u64>();
         let _ = writeln!(out, "{name}_bucket{{le=\"{}\"}} {total}", *bound as f64 / 1e6);
     }
     total += shards
         .clone()
         .map(|shard| shard.turns[BOUNDS.len()].load(Ordering::Relaxed))
         .sum::<u64>();
-    let nanos = shards.map(|shard| shard.turn_nanos.load(Ordering::Relaxed)).sum::<u64>();
+    let nanos = shards
+        .map(|shard| shard.turn_nanos.load(Ordering::Relaxed))
+        .sum::<u64>();
     let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {total}");
     let _ = writeln!(out, "{name}_sum {}\n{name}_count {total}", nanos as f64 / 1e9);
     out

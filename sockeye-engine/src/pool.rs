@@ -123,7 +123,10 @@ mod tests {
     fn what_is_kept_is_bounded_and_used_again() {
         let mut pool = Pool::default();
         for _ in 0..100 {
-            pool.put_input(Box::new(Input { bytes: vec![0; 1 << 20], filled: 5 }));
+            pool.put_input(Box::new(Input {
+                bytes: vec![0; 1 << 20],
+                filled: 5,
+            }));
             pool.put_output(Box::new(Vec::with_capacity(1 << 20)));
         }
         assert!(pool.kept <= KEPT);

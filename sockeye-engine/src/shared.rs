@@ -44,7 +44,7 @@ impl Shared {
 
     /// Publishes to all shards but one where somebody subscribes. Answers whether none had to refuse it.
     pub(crate) fn publish(&self, name: &str, but: Option<usize>, make: impl Fn() -> Arc<Publication>) -> bool {
-        let mut made = None;
+        let mut made: Option<(Arc<str>, Arc<Publication>)> = None;
         let mut taken = true;
         for (number, shard) in self.shards.iter().enumerate() {
             if Some(number) == but || !shard.interest.has(name) {
@@ -66,7 +66,10 @@ pub(crate) struct Interest(RwLock<Filters<()>>);
 
 impl Interest {
     pub(crate) fn add(&self, filter: &str) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(filter, ());
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(filter, ());
     }
 
     pub(crate) fn remove(&self, filter: &str) {

@@ -151,7 +151,9 @@ impl<T> Slab<T> {
 
     #[inline]
     fn place_mut(&mut self, index: u32) -> Option<&mut Place<T>> {
-        self.chunks.get_mut(index as usize / CHUNK)?.get_mut(index as usize % CHUNK)
+        self.chunks
+            .get_mut(index as usize / CHUNK)?
+            .get_mut(index as usize % CHUNK)
     }
 }
 
@@ -169,7 +171,7 @@ mod tests {
         assert_eq!(slab.remove(first), Some("first"));
         let second = slab.insert("second").unwrap();
         assert_eq!(first.index, second.index);
-        assert_eq!((slab.get(first), slab.get_mut(first), slab.remove(first)), (None, None, None));
+        assert!(slab.get(first).is_none() && slab.get_mut(first).is_none() && slab.remove(first).is_none());
         assert_eq!(slab.get(second), Some(&"second"));
         assert_eq!(Key::from_u64(second.as_u64()), second);
     }
@@ -187,7 +189,11 @@ mod tests {
         for key in keys {
             slab.remove(key).unwrap();
         }
-        assert_eq!((slab.len(), slab.end()), (0, 1024), "and no more than that is ever allocated");
+        assert_eq!(
+            (slab.len(), slab.end()),
+            (0, 1024),
+            "and no more than that is ever allocated"
+        );
         assert!(slab.at(3).is_none());
     }
 }

@@ -154,7 +154,10 @@ impl<D> Socket<'_, D> {
         let Some(before) = self.common.topics.unsubscribe(id, self.rest.key.index) else {
             return false;
         };
-        self.rest.extra().subscriptions.retain(|subscription| subscription.topic != id);
+        self.rest
+            .extra()
+            .subscriptions
+            .retain(|subscription| subscription.topic != id);
         self.common.notices.push(Notice {
             key: self.rest.key,
             topic,
@@ -168,7 +171,12 @@ impl<D> Socket<'_, D> {
     #[must_use]
     pub fn is_subscribed(&self, filter: &str) -> bool {
         let id = self.common.topics.id(filter);
-        id.is_some_and(|id| self.rest.subscriptions().iter().any(|subscription| subscription.topic == id))
+        id.is_some_and(|id| {
+            self.rest
+                .subscriptions()
+                .iter()
+                .any(|subscription| subscription.topic == id)
+        })
     }
 
     /// Sends a message to all who subscribe to the topic, in all shards, but not to this connection. It is encoded once,
@@ -196,7 +204,9 @@ impl<D> Socket<'_, D> {
             return Ok(Delivery::Queued);
         }
         let make = std::cell::RefCell::new(make);
-        let taken = common.shared.publish(topic, Some(common.shard), || (make.borrow_mut())());
+        let taken = common
+            .shared
+            .publish(topic, Some(common.shard), || (make.borrow_mut())());
         Ok(if taken { Delivery::Queued } else { Delivery::Dropped })
     }
 
@@ -312,7 +322,7 @@ impl<D> Socket<'_, D> {
         if self.common.topics.dirty.is_empty() || extra.subscriptions.is_empty() {
             return;
         }
-        let mut numbers = Vec::new();
+        let mut numbers: Vec<u32> = Vec::new();
         for subscription in &extra.subscriptions {
             if let Some(topic) = self.common.topics.topic(subscription.topic) {
                 let from = first_of(subscription, extra.delivered, self.common.turn);
@@ -322,7 +332,9 @@ impl<D> Socket<'_, D> {
         numbers.sort_unstable();
         numbers.dedup();
         extra.delivered = (self.common.turn, self.common.topics.turn.len() as u32);
-        let Ok(window) = self.connection.shared_window() else { return };
+        let Ok(window) = self.connection.shared_window() else {
+            return;
+        };
         for number in numbers {
             let pending = &self.common.topics.turn[number as usize];
             if pending.except == Some(self.rest.key.index) {

@@ -69,27 +69,37 @@ impl Wheel {
         }
         // Once around is all of it.
         let last = now.min(self.now.saturating_add(SLOTS as Tick - 1));
+        let mut later = Vec::new();
         for tick in self.now..=last {
-            let slot = &mut self.slots[tick as usize % SLOTS];
-            let later = slot.extract_if(.., |entry| entry.at <= now).map(|entry| (entry.key, entry.at));
-            due.extend(later);
-            if slot.is_empty() {
-                slot.shrink_to(RETAINED);
+            let mut slot = std::mem::take(&mut self.slots[tick as usize % SLOTS]);
+            self.len -= slot.len();
+            for entry in slot.drain(..) {
+                match entry.at <= now {
+                    true => due.push((entry.key, entry.at)),
+                    false => later.push(entry),
+                }
             }
+            slot.shrink_to(RETAINED);
+            self.slots[tick as usize % SLOTS] = slot;
         }
-        self.len -= due.len().min(self.len);
         self.now = now;
+        self.next = NEVER;
+        // Those that were further away than the wheel is round.
+        for entry in later {
+            self.insert(entry.key, entry.at);
+        }
         self.find_next();
     }
 
-    /// The nearest slot with an entry. One whose entries are for a later round is looked at for nothing, which is seldom.
+    /// The nearest slot with an entry.
     fn find_next(&mut self) {
         self.next = NEVER;
         if self.len == 0 {
             return;
         }
-        let first = self.now.saturating_add(1);
-        let nearest = (first..first.saturating_add(SLOTS as Tick)).find(|tick| !self.slots[*tick as usize % SLOTS].is_empty());
+        let first = self.now;
+        let nearest =
+            (first..first.saturating_add(SLOTS as Tick)).find(|tick| !self.slots[*tick as usize % SLOTS].is_empty());
         self.next = nearest.unwrap_or(NEVER);
     }
 }

@@ -39,7 +39,9 @@ impl Publication {
             && let Some(options) = compression.0
             && self.plain.payload().len() >= options.threshold()
         {
-            let compressed = self.compressed.get_or_init(|| self.plain.clone().with_compression(&options));
+            let compressed = self
+                .compressed
+                .get_or_init(|| self.plain.clone().with_compression(&options));
             return compressed.shared_frame(window_bits);
         }
         let _ = (window_bits, compression);
@@ -172,7 +174,11 @@ impl Topics {
         let list = &mut self.list;
         self.dirty.drain(..).map(|id| {
             let topic = &mut list[id as usize];
-            (id, std::mem::take(&mut topic.pending), std::mem::take(&mut topic.excepts))
+            (
+                id,
+                std::mem::take(&mut topic.pending),
+                std::mem::take(&mut topic.excepts),
+            )
         })
     }
 

@@ -56,7 +56,6 @@ impl<D: Send + 'static> Upgrade<'_, D> {
 
     /// Leaves the decision to a task or another thread, which has the time of the handshake's deadline for it. Return
     /// [`Decision::Later`](crate::Decision::Later) then.
-    #[must_use]
     pub fn defer(&mut self) -> Deferred<D> {
         let (gone, is_gone) = oneshot::channel();
         self.gone = Some(gone);
@@ -72,7 +71,9 @@ impl<D: Send + 'static> Upgrade<'_, D> {
 
 impl<D> std::fmt::Debug for Upgrade<'_, D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Upgrade").field("request", self.request).finish_non_exhaustive()
+        f.debug_struct("Upgrade")
+            .field("request", self.request)
+            .finish_non_exhaustive()
     }
 }
 
@@ -162,6 +163,8 @@ impl<D: Send + 'static> Drop for Deferred<D> {
 
 impl<D: Send + 'static> std::fmt::Debug for Deferred<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Deferred").field("request", &self.request).finish_non_exhaustive()
+        f.debug_struct("Deferred")
+            .field("request", &self.request)
+            .finish_non_exhaustive()
     }
 }

@@ -27,7 +27,9 @@ impl<H: Handler, S: Stream> Shard<H, S> {
                     let _: Delivery = socket.send(&message);
                 }),
                 Command::Close(key, code, reason) => self.for_queue(key, |socket| close(socket, code, &reason)),
-                Command::Terminate(key) => self.for_queue(key, |socket| socket.terminate()),
+                Command::Terminate(key) => self.for_queue(key, |socket| {
+                    socket.terminate();
+                }),
                 Command::Subscribe(key, filter) => self.for_queue(key, |socket| {
                     // The filter was checked by who posted this; too many subscriptions are its own fault.
                     let _ = socket.subscribe(&filter);

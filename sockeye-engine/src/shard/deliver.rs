@@ -45,10 +45,16 @@ impl<H: Handler, S: Stream> Shard<H, S> {
                 subscribers.extend(topic.subscribers());
             }
             for index in &subscribers {
-                let Some((key, entry)) = self.slab.at(*index) else { continue };
-                let Phase::Open(connection, _) = &mut entry.phase else { continue };
+                let Some((key, entry)) = self.slab.at(*index) else {
+                    continue;
+                };
+                let Phase::Open(connection, _) = &mut entry.phase else {
+                    continue;
+                };
                 // A Close has been sent or received.
-                let Ok(window) = connection.shared_window() else { continue };
+                let Ok(window) = connection.shared_window() else {
+                    continue;
+                };
                 let plain = is_plain(&entry.rest, batch.turn) && !batch.topics[at].excepts;
                 if plain && (alone || entry.rest.subscriptions().len() == 1) {
                     batch.topics[at].prepare(&batch.pending, window, &options.compression);
@@ -56,7 +62,9 @@ impl<H: Handler, S: Stream> Shard<H, S> {
                     let form = dirty.form(&batch.pending, window, &options.compression);
                     send(entry, &mut self.common, form, &batch.pending, &dirty.numbers, window);
                 } else {
-                    let Some(numbers) = merged(&mut entry.rest, &batch) else { continue };
+                    let Some(numbers) = merged(&mut entry.rest, &batch) else {
+                        continue;
+                    };
                     let mut frames = Vec::new();
                     for number in &numbers {
                         let publication = &batch.pending[*number as usize].publication;
@@ -135,7 +143,11 @@ impl<H: Handler, S: Stream> Shard<H, S> {
 fn is_plain(rest: &Rest, turn: u32) -> bool {
     let extra = rest.extra.as_ref();
     extra.is_some_and(|extra| {
-        extra.delivered.0 != turn && extra.subscriptions.iter().all(|subscription| subscription.made.0 != turn)
+        extra.delivered.0 != turn
+            && extra
+                .subscriptions
+                .iter()
+                .all(|subscription| subscription.made.0 != turn)
     })
 }
 
@@ -178,9 +190,8 @@ fn merged(rest: &mut Rest, batch: &Batch) -> Option<Vec<u32>> {
         };
         let from = first_of(subscription, extra.delivered, batch.turn);
         let others = batch.topics[at].numbers.iter().copied();
-        numbers.extend(others.filter(|number| {
-            *number >= from && batch.pending[*number as usize].except != Some(index)
-        }));
+        numbers
+            .extend(others.filter(|number| *number >= from && batch.pending[*number as usize].except != Some(index)));
     }
     numbers.sort_unstable();
     numbers.dedup();
@@ -241,7 +252,14 @@ fn send<D, S: Stream>(
             common.counts.add(Count::MessagesOut, 1);
         } else {
             // What has left of a frame obliges to send the rest.
-            keep(&mut waiting, rest, common, publication, window, written.saturating_sub(start));
+            keep(
+                &mut waiting,
+                rest,
+                common,
+                publication,
+                window,
+                written.saturating_sub(start),
+            );
         }
         start = end;
     }

@@ -120,7 +120,14 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         };
         let counts = &mut self.common.counts;
         counts.subtract(Count::Open, 1);
-        counts.add(if end.clean { Count::ClosedClean } else { Count::ClosedUnclean }, 1);
+        counts.add(
+            if end.clean {
+                Count::ClosedClean
+            } else {
+                Count::ClosedUnclean
+            },
+            1,
+        );
         if let Some(leaving) = &self.leaving {
             leaving.tally.count(end.clean);
         }

@@ -98,6 +98,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     }
 
     /// Connections of any kind.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.slab.len()
     }
@@ -157,9 +158,9 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         let after = entry.queue.as_ref().map_or(0, |queue| queue.len()) - entry.rest.sent;
         if after < before {
             // It reads, and so it lives.
-            entry.rest.heard = self.common.now;
+            entry.rest.heard(self.common.now);
             if matches!(entry.phase, Phase::Open(..)) {
-                self.with_socket(key, |handler, socket| handler.drain(socket));
+                self.with_socket(key, H::drain);
                 if let Some(entry) = self.slab.get_mut(key)
                     && let Phase::Open(connection, _) = &mut entry.phase
                 {

@@ -93,7 +93,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
                 return Read::Enough;
             }
         }
-        rest.heard = self.common.now;
+        rest.heard(self.common.now);
         if http2 {
             self.hand_over(key);
             return Read::Enough;
@@ -154,7 +154,9 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     /// What was decided about a request some time ago.
     pub(super) fn decide(&mut self, key: Key, answer: Answer<H::Data>) {
         let Some(entry) = self.slab.get_mut(key) else { return };
-        let Phase::Deciding(deciding) = &mut entry.phase else { return };
+        let Phase::Deciding(deciding) = &mut entry.phase else {
+            return;
+        };
         let early = std::mem::take(&mut deciding.early);
         match answer {
             Ok((accepted, data)) => self.open(key, &accepted, data, early),
@@ -198,7 +200,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         self.opening -= 1;
         self.common.counts.add(Count::Accepted, 1);
         self.common.counts.add(Count::Open, 1);
-        self.with_socket(key, |handler, socket| handler.open(socket));
+        self.with_socket(key, H::open);
         if !early.is_empty() {
             let consumed = self.parse(key, &mut early);
             if consumed < early.len() {
@@ -241,9 +243,11 @@ impl<H: Handler, S: Stream> Shard<H, S> {
 fn unavailable(why: &str) -> Rejection {
     let rejection = Rejection::new(503).with_body(why);
     let seconds = RETRY_AFTER.as_secs().to_string();
-    rejection.clone().with_header("Retry-After", seconds).unwrap_or(rejection)
+    rejection
+        .clone()
+        .with_header("Retry-After", seconds)
+        .unwrap_or(rejection)
 }
 
 /// When a client may come back that found no room.
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
-

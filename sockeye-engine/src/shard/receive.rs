@@ -28,8 +28,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     pub(crate) fn readable(&mut self, key: Key, hung_up: bool) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut reads = 0;
-        loop {
-            let Some(entry) = self.slab.get_mut(key) else { break };
+        while let Some(entry) = self.slab.get_mut(key) {
             let read = match &entry.phase {
                 Phase::Opening(_) => self.read_request(key, &mut buffer),
                 Phase::Open(..) => self.read_frames(key, &mut buffer, hung_up),
@@ -69,7 +68,9 @@ impl<H: Handler, S: Stream> Shard<H, S> {
 
     /// One read, and all that is whole then.
     fn read_frames(&mut self, key: Key, buffer: &mut [u8], hung_up: bool) -> Read {
-        let Some(entry) = self.slab.get_mut(key) else { return Read::Enough };
+        let Some(entry) = self.slab.get_mut(key) else {
+            return Read::Enough;
+        };
         let Phase::Open(connection, _) = &mut entry.phase else {
             return Read::Enough;
         };
@@ -110,7 +111,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
                 };
             }
         };
-        entry.rest.heard = self.common.now;
+        entry.rest.heard(self.common.now);
         self.common.counts.add(Count::BytesIn, length as u64);
         let filled = kept + length;
         match own {
@@ -140,7 +141,9 @@ impl<H: Handler, S: Stream> Shard<H, S> {
 
     /// Hands all that is whole in `bytes` to the handler; answers how much of it is done with.
     pub(super) fn parse(&mut self, key: Key, bytes: &mut [u8]) -> usize {
-        let Some(entry) = self.slab.get_mut(key) else { return bytes.len() };
+        let Some(entry) = self.slab.get_mut(key) else {
+            return bytes.len();
+        };
         let Entry {
             stream,
             phase: Phase::Open(connection, data),
@@ -207,7 +210,9 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     /// Keeps the start of a frame.
     pub(super) fn keep(&mut self, key: Key, left: &[u8]) {
         let Some(entry) = self.slab.get_mut(key) else { return };
-        let Phase::Open(connection, _) = &entry.phase else { return };
+        let Phase::Open(connection, _) = &entry.phase else {
+            return;
+        };
         if connection.state() == CloseState::Closed {
             return;
         }
@@ -240,7 +245,9 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     /// RFC 6455 §1.4: "after receiving a control frame indicating the connection should be closed, a peer discards any
     /// further data received."
     fn discard(&mut self, key: Key, buffer: &mut [u8]) -> Read {
-        let Some(entry) = self.slab.get_mut(key) else { return Read::Enough };
+        let Some(entry) = self.slab.get_mut(key) else {
+            return Read::Enough;
+        };
         match entry.stream.read(buffer) {
             Ok(length) if length > 0 => return Read::More,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Read::Enough,

@@ -78,7 +78,9 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     fn look_at_open(&mut self, key: Key) {
         let (now, times) = (self.common.now, self.common.options.times);
         let Some(entry) = self.slab.get_mut(key) else { return };
-        let Phase::Open(connection, _) = &mut entry.phase else { return };
+        let Phase::Open(connection, _) = &mut entry.phase else {
+            return;
+        };
         let rest = &mut entry.rest;
         if rest.close_by <= now {
             self.end(key, Cause::CloseTimeout);
@@ -111,10 +113,19 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     /// When to look at an open connection next.
     pub(super) fn next_look(&mut self, key: Key) -> Tick {
         let times = self.common.options.times;
-        let Some(entry) = self.slab.get_mut(key) else { return NEVER };
+        let Some(entry) = self.slab.get_mut(key) else {
+            return NEVER;
+        };
         let rest = &entry.rest;
-        let keepalive = pong_by(rest, &times).min(ping_at(rest, &times));
-        rest.close_by.min(rest.expires).min(idle_by(rest, &times)).min(keepalive)
+        let at = match &entry.phase {
+            Phase::Open(connection, _) if connection.state() == CloseState::Open => {
+                let keepalive = pong_by(rest, &times).min(ping_at(rest, &times));
+                rest.expires.min(idle_by(rest, &times)).min(keepalive)
+            }
+            _ => rest.close_by,
+        };
+        // Whatever is due now has been done.
+        at.max(self.common.now + 1)
     }
 
     /// Begins to take leave of all: requests that are not answered yet at once, connections over half of the time, so that
@@ -141,7 +152,8 @@ impl<H: Handler, S: Stream> Shard<H, S> {
             true => leaving.places,
             false => share(leaving.places) as u32,
         };
-        let from = std::mem::replace(&mut leaving.visited, visit.max(leaving.visited));
+        let from = leaving.visited;
+        leaving.visited = visit.max(from);
         let over = now >= leaving.until;
         for index in from..visit {
             self.say_goodbye(index);
@@ -156,7 +168,9 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     }
 
     fn say_goodbye(&mut self, index: u32) {
-        let Some((key, entry)) = self.slab.at(index) else { return };
+        let Some((key, entry)) = self.slab.at(index) else {
+            return;
+        };
         let within = self.leaving.as_ref().map_or(NEVER, |leaving| leaving.until);
         match &mut entry.phase {
             Phase::Opening(_) | Phase::Deciding(_) => self.end(key, Cause::Shutdown),
@@ -164,7 +178,10 @@ impl<H: Handler, S: Stream> Shard<H, S> {
             Phase::Open(connection, _) => {
                 let out = entry.queue.as_deref_mut().unwrap_or(&mut self.output);
                 // RFC 6455 §7.4.1: "1001 indicates that an endpoint is "going away", such as a server going down".
-                if connection.close(CloseCode::GOING_AWAY, "the server shuts down", out).is_ok() {
+                if connection
+                    .close(CloseCode::GOING_AWAY, "the server shuts down", out)
+                    .is_ok()
+                {
                     entry.rest.extra().cause.get_or_insert(Cause::Shutdown);
                 }
                 entry.rest.close_by = entry.rest.close_by.min(within);
@@ -198,23 +215,18 @@ fn idle_by(rest: &Rest, times: &Times) -> Tick {
 
 /// When an unanswered ping has been so for too long.
 fn pong_by(rest: &Rest, times: &Times) -> Tick {
-    match (is_unanswered(rest), times.pong_within) {
-        (true, Some(within)) => rest.pinged.saturating_add(within),
-        _ => NEVER,
+    match times.pong_within {
+        Some(within) => rest.pinged.saturating_add(within),
+        None => NEVER,
     }
 }
 
 /// When the next ping is to be sent.
 fn ping_at(rest: &Rest, times: &Times) -> Tick {
     let Some(after) = times.ping_after else { return NEVER };
-    match (is_unanswered(rest), times.pong_within) {
-        (true, Some(_)) => NEVER,
-        (true, None) => rest.pinged.saturating_add(after),
-        (false, _) => rest.heard.saturating_add(after),
+    match (rest.pinged, times.pong_within) {
+        (NEVER, _) => rest.heard.saturating_add(after),
+        (_, Some(_)) => NEVER,
+        (pinged, None) => pinged.saturating_add(after),
     }
-}
-
-/// Whether nothing has come since a ping.
-fn is_unanswered(rest: &Rest) -> bool {
-    rest.pinged != NEVER && rest.heard <= rest.pinged
 }

@@ -17,7 +17,10 @@ fn a_request_in_pieces_is_answered_when_it_is_whole() {
     lab.say(client, b"\n");
     let answer = String::from_utf8(lab.hear(client)).unwrap();
     assert!(answer.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{answer}");
-    assert!(answer.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{answer}");
+    assert!(
+        answer.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
+        "{answer}"
+    );
     assert_eq!(lab.told(), [Told::Open]);
 }
 
@@ -60,18 +63,27 @@ fn messages_that_come_together_are_answered_in_one_write() {
     lab.say(client, &[message.clone(), message.clone(), message].concat());
     assert_eq!(lab.frames(client), vec![(0x82, b"abc".to_vec()); 3]);
     let wire = lab.wire(client);
-    assert_eq!((wire.writes - before, wire.reads), (1, 3), "two reads were for the request");
+    assert_eq!(
+        (wire.writes - before, wire.reads),
+        (1, 3),
+        "two reads were for the request"
+    );
 }
 
 /// The same bytes, however they are cut, come to the same.
 #[test]
 fn frames_are_cut_anywhere() {
     let mut stream = Vec::new();
-    let payloads: Vec<Vec<u8>> = [0, 1, 125, 126, 70_000, 300_000, 3].map(|length| vec![b'y'; length]).into();
+    let payloads: Vec<Vec<u8>> = [0, 1, 125, 126, 70_000, 300_000, 3]
+        .map(|length| vec![b'y'; length])
+        .into();
     for payload in &payloads {
         stream.extend(masked(0x82, payload));
     }
-    stream.splice(0..0, [masked(0x01, b"sub"), masked(0x89, b"ping"), masked(0x80, b"scribe")].concat());
+    stream.splice(
+        0..0,
+        [masked(0x01, b"sub"), masked(0x89, b"ping"), masked(0x80, b"scribe")].concat(),
+    );
     for piece in [1, 2, 7, 1000, 65_536, 65_537, 200_000, stream.len()] {
         let mut lab = Lab::new();
         let client = lab.open();
@@ -98,11 +110,24 @@ fn a_violation_closes_with_its_code_after_what_was_valid() {
         lab.say(client, &[masked(0x82, b"valid"), bytes].concat());
         let frames = lab.frames(client);
         assert_eq!(frames[0], (0x82, b"valid".to_vec()));
-        assert_eq!((frames[1].0, u16::from_be_bytes([frames[1].1[0], frames[1].1[1]])), (0x88, code));
+        assert_eq!(
+            (frames[1].0, u16::from_be_bytes([frames[1].1[0], frames[1].1[1]])),
+            (0x88, code)
+        );
         assert!(lab.wire(client).server_ended);
         assert!(!lab.is_gone(client), "it may still read");
         let told = lab.told();
-        let [Told::Open, Told::Binary(_), Told::Close { clean: false, sent, cause, .. }] = &told[..] else {
+        let [
+            Told::Open,
+            Told::Binary(_),
+            Told::Close {
+                clean: false,
+                sent,
+                cause,
+                ..
+            },
+        ] = &told[..]
+        else {
             panic!("{told:?}");
         };
         assert_eq!((*sent, *cause), (Some(code), Some(Cause::Violation)));
@@ -167,7 +192,9 @@ fn a_panic_ends_its_connection_and_no_other() {
     assert_eq!(lab.frames(one), [(0x88, b"\x03\xf3".to_vec())]);
     lab.say(one, &masked(0x88, b"\x03\xf3"));
     let told = lab.told();
-    let Some(Told::Close { cause, sent, .. }) = told.last() else { panic!("{told:?}") };
+    let Some(Told::Close { cause, sent, .. }) = told.last() else {
+        panic!("{told:?}")
+    };
     assert_eq!((*cause, *sent), (Some(Cause::Panicked), Some(1011)));
     lab.text(other, "fine");
     assert_eq!(lab.texts(other), ["fine"]);
@@ -182,15 +209,25 @@ fn output_waits_up_to_the_limit_and_drain_tells() {
     lab.text(client, "send 600");
     lab.text(client, "send 300");
     lab.text(client, "send 300");
-    let sent = |told: Vec<Told>| told.into_iter().filter(|told| matches!(told, Told::Sent(_))).collect::<Vec<_>>();
+    let sent = |told: Vec<Told>| {
+        told.into_iter()
+            .filter(|told| matches!(told, Told::Sent(_)))
+            .collect::<Vec<_>>()
+    };
     // What the first one meets only shows when it is written.
     let told = sent(lab.told());
-    assert_eq!(told, [Delivery::Sent, Delivery::Queued, Delivery::Dropped].map(Told::Sent));
+    assert_eq!(
+        told,
+        [Delivery::Sent, Delivery::Queued, Delivery::Dropped].map(Told::Sent)
+    );
     lab.give_room(client, Some(700));
     assert_eq!(lab.told(), [Told::Drain(604 + 304 - 700)]);
     lab.give_room(client, None);
     assert_eq!(lab.told(), [Told::Drain(0)]);
-    assert_eq!(lab.frames(client).iter().map(|frame| frame.1.len()).collect::<Vec<_>>(), [600, 300]);
+    assert_eq!(
+        lab.frames(client).iter().map(|frame| frame.1.len()).collect::<Vec<_>>(),
+        [600, 300]
+    );
 }
 
 #[test]
@@ -252,7 +289,10 @@ fn a_handle_works_from_elsewhere_and_knows_when_its_connection_is_gone() {
 fn a_paused_connection_is_not_read() {
     let mut lab = Lab::new();
     let client = lab.open();
-    lab.say(client, &[masked(0x81, b"pause"), masked(0x81, b"a"), masked(0x81, b"b")].concat());
+    lab.say(
+        client,
+        &[masked(0x81, b"pause"), masked(0x81, b"a"), masked(0x81, b"b")].concat(),
+    );
     lab.say(client, &masked(0x81, b"c"));
     assert!(lab.hear(client).is_empty());
     let key = lab.key(client);

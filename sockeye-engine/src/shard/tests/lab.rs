@@ -44,7 +44,11 @@ impl Stream for Server {
         let mut wire = self.0.0.borrow_mut();
         wire.reads += 1;
         if wire.to_server.is_empty() {
-            return if wire.client_ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
+            return if wire.client_ended {
+                Ok(0)
+            } else {
+                Err(io::ErrorKind::WouldBlock.into())
+            };
         }
         io::Read::read(&mut wire.to_server, buffer)
     }

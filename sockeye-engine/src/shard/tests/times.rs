@@ -120,7 +120,9 @@ fn a_shutdown_paces_its_closes_and_counts() {
     let clients: Vec<_> = (0..100).map(|_| lab.open()).collect();
     let opening = lab.connect();
     let tally = Arc::new(Tally::new(1));
-    lab.shared.shards[0].mailbox.post(Command::Shutdown(s(10), tally.clone()));
+    lab.shared.shards[0]
+        .mailbox
+        .post(Command::Shutdown(s(10), tally.clone()));
     lab.end_turn();
     let mut told = Vec::new();
     for tenth in 1..=100 {
@@ -137,7 +139,10 @@ fn a_shutdown_paces_its_closes_and_counts() {
     assert!(lab.is_gone(opening));
     assert_eq!(told.len(), 90);
     assert!(told.iter().all(|tenth| *tenth <= 51), "in half of the time: {told:?}");
-    assert!(told.iter().filter(|tenth| **tenth <= 10).count() < 60, "not all at once: {told:?}");
+    assert!(
+        told.iter().filter(|tenth| **tenth <= 10).count() < 60,
+        "not all at once: {told:?}"
+    );
     assert!(lab.shard.has_left());
     lab.shard.report();
     let report = tally.wait();

@@ -17,7 +17,9 @@ fn subscribers_get_all_of_a_turn_in_one_write_and_in_order() {
     lab.text(reader, "subscribe news");
     lab.text(other, "subscribe sport");
     let before = lab.wire(reader).writes;
-    let messages: Vec<_> = (0..8).flat_map(|n| masked(0x81, format!("publish news {n}").as_bytes())).collect();
+    let messages: Vec<_> = (0..8)
+        .flat_map(|n| masked(0x81, format!("publish news {n}").as_bytes()))
+        .collect();
     lab.say(publisher, &messages);
     assert_eq!(lab.texts(reader), ["0", "1", "2", "3", "4", "5", "6", "7"]);
     assert_eq!(lab.wire(reader).writes - before, 1);
@@ -43,7 +45,13 @@ fn a_message_for_several_subscriptions_comes_once() {
     for filter in ["a/b", "a/+", "#", "x"] {
         lab.text(reader, &format!("subscribe {filter}"));
     }
-    let all = ["publish a/b 1", "publish x 2", "publish a/c 3", "publish $a 4", "publish a/b 5"];
+    let all = [
+        "publish a/b 1",
+        "publish x 2",
+        "publish a/c 3",
+        "publish $a 4",
+        "publish a/b 5",
+    ];
     let messages: Vec<_> = all.iter().flat_map(|text| masked(0x81, text.as_bytes())).collect();
     lab.say(publisher, &messages);
     assert_eq!(lab.texts(reader), ["1", "2", "3", "5"]);
@@ -55,7 +63,12 @@ fn what_was_published_comes_before_what_is_sent_after_it() {
     let client = lab.open();
     lab.text(client, "subscribe t");
     // All in one turn: what others publish by the mailbox, and what the connection itself is sent.
-    let messages = [masked(0x81, b"subscribe u"), masked(0x81, b"announce t 1"), masked(0x81, b"an echo")].concat();
+    let messages = [
+        masked(0x81, b"subscribe u"),
+        masked(0x81, b"announce t 1"),
+        masked(0x81, b"an echo"),
+    ]
+    .concat();
     let elsewhere = publisher(&lab);
     let _ = elsewhere.publish("t", "0").unwrap();
     lab.wire(client).to_server.extend(messages);
@@ -63,7 +76,11 @@ fn what_was_published_comes_before_what_is_sent_after_it() {
     lab.shard.obey(|_, _, _| {});
     lab.shard.readable(key, false);
     lab.end_turn();
-    assert_eq!(lab.texts(client), ["0", "an echo", "1"], "the mailbox is looked at before the next turn");
+    assert_eq!(
+        lab.texts(client),
+        ["0", "an echo", "1"],
+        "the mailbox is looked at before the next turn"
+    );
 }
 
 #[test]
@@ -98,9 +115,21 @@ fn the_handler_is_told_of_subscriptions() {
     lab.text(one, "unsubscribe t");
     lab.text(one, "unsubscribe t");
     lab.end(two);
-    let told: Vec<_> = lab.told().into_iter().filter(|told| matches!(told, Told::Subscription(..))).collect();
+    let told: Vec<_> = lab
+        .told()
+        .into_iter()
+        .filter(|told| matches!(told, Told::Subscription(..)))
+        .collect();
     let subscription = |before, after| Told::Subscription("t".to_owned(), before, after);
-    assert_eq!(told, [subscription(0, 1), subscription(1, 2), subscription(2, 1), subscription(1, 0)]);
+    assert_eq!(
+        told,
+        [
+            subscription(0, 1),
+            subscription(1, 2),
+            subscription(2, 1),
+            subscription(1, 0)
+        ]
+    );
     assert!(lab.shared.publish("t", None, || panic!("made for nobody")));
 }
 
@@ -132,7 +161,17 @@ fn a_slow_subscriber_costs_its_limit() {
         if policy == SlowSubscriber::Close {
             assert!(lab.is_gone(slow));
             let close = told.iter().find(|told| matches!(told, Told::Close { .. }));
-            assert!(matches!(close, Some(Told::Close { cause: Some(Cause::TooSlow), code: 1006, .. })), "{close:?}");
+            assert!(
+                matches!(
+                    close,
+                    Some(Told::Close {
+                        cause: Some(Cause::TooSlow),
+                        code: 1006,
+                        ..
+                    })
+                ),
+                "{close:?}"
+            );
             continue;
         }
         assert_eq!(dropped, if policy == SlowSubscriber::Tell { 89 } else { 0 });
@@ -140,7 +179,10 @@ fn a_slow_subscriber_costs_its_limit() {
         let texts = lab.texts(slow);
         // One left whole, one in part, and the rest of that and nine more have waited.
         assert_eq!(texts.len(), 11);
-        assert!(texts.iter().enumerate().all(|(at, text)| text.parse() == Ok(at)), "whole frames, in order");
+        assert!(
+            texts.iter().enumerate().all(|(at, text)| text.parse() == Ok(at)),
+            "whole frames, in order"
+        );
         lab.text(publisher, "publish t again");
         assert_eq!(lab.texts(slow), ["again"]);
     }
@@ -154,19 +196,30 @@ fn subscriptions_are_limited() {
         lab.text(client, &format!("subscribe {topic}"));
     }
     let told = lab.told();
-    assert_eq!(told.iter().filter(|told| matches!(told, Told::Subscription(..))).count(), 2);
+    assert_eq!(
+        told.iter()
+            .filter(|told| matches!(told, Told::Subscription(..)))
+            .count(),
+        2
+    );
 }
 
 #[cfg(feature = "deflate")]
 #[test]
 fn compressed_once_for_all_who_want_it_so() {
     use super::lab::REQUEST;
-    let options = ServerOptions::builder().deflate(crate::DeflateOptions::server()).build().unwrap();
+    let options = ServerOptions::builder()
+        .deflate(crate::DeflateOptions::server())
+        .build()
+        .unwrap();
     let mut lab = Lab::with(options, |_| {});
     let (plain, publisher) = (lab.open(), lab.open());
     let compressing = lab.connect();
     let request = std::str::from_utf8(REQUEST).unwrap();
-    let request = request.replace("Upgrade\r\n", "Upgrade\r\nSec-WebSocket-Extensions: permessage-deflate\r\n");
+    let request = request.replace(
+        "Upgrade\r\n",
+        "Upgrade\r\nSec-WebSocket-Extensions: permessage-deflate\r\n",
+    );
     lab.say(compressing, request.as_bytes());
     assert!(lab.hear(compressing).starts_with(b"HTTP/1.1 101"));
     lab.text(plain, "subscribe t");
