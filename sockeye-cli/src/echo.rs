@@ -1,14 +1,19 @@
-//! `sockeye echo`: sends back what it gets.
+//! `sockeye echo`: sends back what it gets, by tasks or by the engine.
+
+mod engine;
 
 use sockeye::{Error, WebSocket};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::listen;
-use crate::plan::Listening;
+use crate::plan::Echoing;
 use crate::report::Failure;
 
-pub(crate) async fn run(plan: Listening) -> Result<(), Failure> {
-    let server = plan.bind().await?;
+pub(crate) async fn run(plan: Echoing) -> Result<(), Failure> {
+    if plan.engine {
+        return engine::run(&plan.listening).await;
+    }
+    let server = plan.listening.bind().await?;
     listen::run(server, "ws", |server| async move { server.serve(converse).await }).await
 }
 

@@ -13,12 +13,12 @@ use crate::args::{Arguments, Command, Secret, Threads};
 use crate::connect::Connecting;
 use crate::report::Failure;
 
-pub(crate) use self::server::{Listening, Serving};
+pub(crate) use self::server::{Echoing, Listening, Serving};
 
 #[derive(Debug)]
 pub(crate) enum Plan {
     Connect(Connecting),
-    Echo(Listening),
+    Echo(Echoing),
     Serve(Serving),
 }
 
@@ -35,7 +35,9 @@ impl Plan {
         match self {
             // One connection; stdin and stdout have their own threads.
             Self::Connect(_) => Some(Threads::ONE),
-            Self::Echo(listening) | Self::Serve(Serving { listening, .. }) => listening.threads,
+            // The shards have theirs.
+            Self::Echo(Echoing { engine: true, .. }) => Some(Threads::ONE),
+            Self::Echo(Echoing { listening, .. }) | Self::Serve(Serving { listening, .. }) => listening.threads,
         }
     }
 }
