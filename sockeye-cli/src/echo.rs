@@ -9,6 +9,8 @@ use crate::listen;
 use crate::plan::Echoing;
 use crate::report::Failure;
 
+pub(crate) use self::engine::{Held, send_back, send_on};
+
 pub(crate) async fn run(plan: Echoing) -> Result<(), Failure> {
     if plan.engine {
         return engine::run(&plan.listening).await;
@@ -18,7 +20,7 @@ pub(crate) async fn run(plan: Echoing) -> Result<(), Failure> {
 }
 
 /// Echoes until the client closes or the server shuts down.
-pub(crate) async fn converse<T>(mut ws: WebSocket<T>) -> Result<(), Error>
+async fn converse<T>(mut ws: WebSocket<T>) -> Result<(), Error>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -3,7 +3,6 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::io;
-use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,21 +36,12 @@ where
     Ok(())
 }
 
-/// The same for an engine, whose shards serve already. `beside` is work for the main thread.
-pub(crate) async fn run_engine(
-    engine: Engine,
-    scheme: &str,
-    secure: bool,
-    beside: impl Future<Output = ()>,
-) -> Result<(), Failure> {
+/// The same for an engine, whose shards serve already.
+pub(crate) async fn run_engine(engine: Engine, scheme: &str, secure: bool) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     announce(engine.local_addrs(), scheme, secure)?;
-    let mut beside = pin!(beside);
-    tokio::select! {
-        () = signals.next() => {}
-        () = &mut beside => {}
-    }
-    // It blocks, and whatever is beside it goes on.
+    signals.next().await;
+    // It blocks, while there may be a second signal.
     let leave = tokio::task::spawn_blocking(move || engine.shutdown(GRACE));
     tokio::select! {
         report = leave => if let Ok(report) = report {

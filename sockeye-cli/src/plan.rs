@@ -13,13 +13,13 @@ use crate::args::{Arguments, Command, Secret, Threads};
 use crate::connect::Connecting;
 use crate::report::Failure;
 
-pub(crate) use self::server::{Echoing, Listening, Serving};
+pub(crate) use self::server::{Echoing, Listening};
 
 #[derive(Debug)]
 pub(crate) enum Plan {
     Connect(Connecting),
     Echo(Echoing),
-    Serve(Serving),
+    Serve(Listening),
 }
 
 impl Plan {
@@ -36,8 +36,8 @@ impl Plan {
             // One connection; stdin and stdout have their own threads.
             Self::Connect(_) => Some(Threads::ONE),
             // The shards have theirs.
-            Self::Echo(Echoing { engine: true, .. }) => Some(Threads::ONE),
-            Self::Echo(Echoing { listening, .. }) | Self::Serve(Serving { listening, .. }) => listening.threads,
+            Self::Serve(_) | Self::Echo(Echoing { engine: true, .. }) => Some(Threads::ONE),
+            Self::Echo(Echoing { listening, .. }) => listening.threads,
         }
     }
 }

@@ -34,14 +34,6 @@ pub(crate) struct Echoing {
     pub(crate) engine: bool,
 }
 
-/// What `serve` needs beyond listeners.
-#[derive(Debug)]
-pub(crate) struct Serving {
-    pub(crate) listening: Listening,
-    /// Whether messages for many are compressed.
-    pub(crate) compress: bool,
-}
-
 impl Listening {
     fn new(addresses: Vec<Address>, options: ServerOptions, arguments: &ServerArguments) -> Result<Self, Failure> {
         let (tls, certificate) = tls(&arguments.tls)?;
@@ -155,13 +147,10 @@ pub(super) fn echo(arguments: EchoArguments) -> Result<Echoing, Failure> {
     })
 }
 
-pub(super) fn serve(arguments: ServeArguments) -> Result<Serving, Failure> {
+pub(super) fn serve(arguments: ServeArguments) -> Result<Listening, Failure> {
     let options = options(&arguments.server)?.origin(OriginPolicy::SameHostOrList(arguments.origin));
     let options = options.build().map_err(Failure::usage)?;
-    Ok(Serving {
-        listening: Listening::new(arguments.listen, options, &arguments.server)?,
-        compress: arguments.server.compress,
-    })
+    Listening::new(arguments.listen, options, &arguments.server)
 }
 
 /// The options of both commands, all of which are known to be possible.
@@ -233,7 +222,7 @@ mod tests {
     fn plan(arguments: &[&str]) -> Result<Listening, Failure> {
         let arguments = Arguments::try_parse_from([&["sockeye"], arguments].concat()).unwrap();
         match Plan::new(arguments)? {
-            Plan::Echo(Echoing { listening, .. }) | Plan::Serve(Serving { listening, .. }) => Ok(listening),
+            Plan::Echo(Echoing { listening, .. }) | Plan::Serve(listening) => Ok(listening),
             other => panic!("{other:?}"),
         }
     }
