@@ -1,6 +1,7 @@
 //! What the connections of a shard share, while one of them is worked on.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::entry::Rest;
 use crate::handler::Cause;
@@ -51,6 +52,13 @@ impl Common {
             SlowSubscriber::Drop => {}
             SlowSubscriber::Tell => self.dropped.push((rest.key, publication)),
             SlowSubscriber::Close => rest.terminate(Cause::TooSlow),
+        }
+    }
+
+    /// A connection is gone, and leaves its place to another.
+    pub(crate) fn give_back(&self, rest: &Rest) {
+        if !rest.surplus {
+            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
         }
     }
 

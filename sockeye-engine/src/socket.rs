@@ -15,6 +15,7 @@ use crate::common::{Common, Notice};
 use crate::entry::{Rest, Subscription};
 use crate::filters::{TopicError, check_name};
 use crate::handler::Cause;
+use crate::mailbox::Command;
 use crate::metrics::Count;
 use crate::options::SlowSubscriber;
 use crate::shared::{Handle, Publisher};
@@ -210,9 +211,16 @@ impl<D> Socket<'_, D> {
         Ok(if taken { Delivery::Queued } else { Delivery::Dropped })
     }
 
-    /// Receives no more until [`Handle::resume`] is called: the peer is held up, by TCP.
+    /// Receives no more until [`resume`](Self::resume) or [`Handle::resume`] is called: the peer is held up, by TCP.
     pub fn pause(&mut self) {
         self.rest.paused = true;
+    }
+
+    /// Goes on receiving after [`pause`](Self::pause), behind what the turn still has to do.
+    pub fn resume(&mut self) {
+        if self.rest.paused {
+            self.common.mailbox.post(Command::Resume(self.rest.key));
+        }
     }
 
     /// The connection, for other threads and async code.

@@ -59,11 +59,19 @@ impl Stream for Tls {
         if !Stream::flush(self)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let mut written = self.session.writer().write(bytes)?;
-        if written == bytes.len() && !then.is_empty() {
-            written += self.session.writer().write(then)?;
+        let mut written = 0;
+        // A session takes no more than 64 KiB at once. To stop there, with room in TCP, would be to wait for an event that
+        // the system has no reason to give.
+        for mut rest in [bytes, then] {
+            while !rest.is_empty() {
+                let taken = self.session.writer().write(rest)?;
+                written += taken;
+                rest = &rest[taken..];
+                if !Stream::flush(self)? {
+                    return Ok(written);
+                }
+            }
         }
-        Stream::flush(self)?;
         Ok(written)
     }
 

@@ -174,7 +174,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         let within = self.leaving.as_ref().map_or(NEVER, |leaving| leaving.until);
         match &mut entry.phase {
             Phase::Opening(_) | Phase::Deciding(_) => self.end(key, Cause::Shutdown),
-            Phase::Lingering => {}
+            Phase::Lingering => self.linger(key),
             Phase::Open(connection, _) => {
                 let out = entry.queue.as_deref_mut().unwrap_or(&mut self.output);
                 // RFC 6455 §7.4.1: "1001 indicates that an endpoint is "going away", such as a server going down".
