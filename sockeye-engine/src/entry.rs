@@ -70,6 +70,8 @@ pub(crate) struct Rest {
     pub(crate) unread: bool,
     /// Whether the transport has failed, or is to be given up.
     pub(crate) terminated: bool,
+    /// Whether the system has told that there is an end to be read, which a short read does not show.
+    pub(crate) ends: bool,
     /// Whether the peer has ended its side.
     pub(crate) hung_up: bool,
     /// Whether the sending side has been ended.
@@ -116,6 +118,7 @@ impl Rest {
             paused: false,
             unread: false,
             terminated: false,
+            ends: false,
             hung_up: false,
             shut_down: false,
         }
