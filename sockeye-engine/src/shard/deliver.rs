@@ -25,8 +25,8 @@ struct Dirty {
     id: TopicId,
     /// Which of the turn's publications are for it.
     numbers: Vec<u32>,
-    /// Whether one of them is not for all.
-    excepts: bool,
+    /// Who published some of them, and does not get those; sorted.
+    excepts: Vec<u32>,
     /// All of its frames behind each other, by window bits.
     forms: Vec<(u8, Vec<u8>)>,
 }
@@ -55,8 +55,8 @@ impl<H: Handler, S: Stream> Shard<H, S> {
                 let Ok(window) = connection.shared_window() else {
                     continue;
                 };
-                let plain = is_plain(&entry.rest, batch.turn) && !batch.topics[at].excepts;
-                if plain && (alone || entry.rest.subscriptions().len() == 1) {
+                let is_for_all = batch.topics[at].excepts.binary_search(index).is_err();
+                if is_for_all && is_plain(&entry.rest, batch.turn) && (alone || entry.rest.subscriptions().len() == 1) {
                     batch.topics[at].prepare(&batch.pending, window, &options.compression);
                     let dirty = &batch.topics[at];
                     let form = dirty.form(&batch.pending, window, &options.compression);
