@@ -93,19 +93,11 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         topics.dirty.sort_unstable();
         topics.dirty.dedup();
         let pending = std::mem::take(&mut topics.turn);
-        let dirty = topics.take_dirty().map(|(id, numbers, excepts)| {
-            let mut publishers = Vec::new();
-            if excepts {
-                publishers.extend(numbers.iter().filter_map(|number| pending[*number as usize].except));
-                publishers.sort_unstable();
-                publishers.dedup();
-            }
-            Dirty {
-                id,
-                numbers,
-                excepts: publishers,
-                forms: Vec::new(),
-            }
+        let dirty = topics.take_dirty().map(|(id, numbers, excepts)| Dirty {
+            id,
+            numbers,
+            excepts,
+            forms: Vec::new(),
         });
         let batch = Batch {
             turn: self.common.turn,
