@@ -1,6 +1,5 @@
 //! What the connections of a shard share, while one of them is worked on.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,7 +11,7 @@ use crate::options::{Options, SlowSubscriber};
 use crate::pool::Pool;
 use crate::shared::Shared;
 use crate::slab::Key;
-use crate::stream::Stream;
+use crate::stream::{Stream, write_now};
 use crate::timers::Tick;
 use crate::topics::{Publication, Topics};
 
@@ -74,16 +73,9 @@ impl Common {
     #[inline]
     pub(crate) fn write(&mut self, stream: &mut dyn Stream, out: &mut Vec<u8>, then: &[u8], rest: &mut Rest) {
         let waiting = out.len() - rest.sent;
-        let written = loop {
-            match stream.write(&out[rest.sent..], then) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
-                Err(_) => {
-                    rest.terminate(Cause::Lost);
-                    return;
-                }
-                Ok(written) => break written,
-            }
+        let Ok(written) = write_now(stream, &out[rest.sent..], then) else {
+            rest.terminate(Cause::Lost);
+            return;
         };
         self.counts.add(Count::BytesOut, written as u64);
         if written == waiting + then.len() {

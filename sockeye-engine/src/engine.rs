@@ -20,7 +20,7 @@ use crate::options::{Options, SlowSubscriber};
 use crate::report::{ShutdownReport, Tally};
 use crate::shard::Shard;
 use crate::shared::{Publisher, Shared};
-use crate::wire::Acceptor;
+use crate::wire::{Acceptor, Wire};
 
 /// Sets up an [`Engine`].
 #[must_use]
@@ -185,8 +185,13 @@ impl EngineBuilder {
             let (shared, options, handler) = (shared.clone(), options.clone(), handler.clone());
             let (hand_over, on_accept_error) = (self.hand_over.clone(), self.on_accept_error.clone());
             let run = move || {
+                let registry = poll.registry().try_clone()?;
                 let take = hand_over.map(|take| -> crate::shard::HandOver<_> {
-                    Box::new(move |wire, received| take(HandedOver::new(wire, received)))
+                    Box::new(move |mut wire: Wire, received| {
+                        // What happens to it from now on is not to wake the shard.
+                        let _ = wire.deregister(&registry);
+                        take(HandedOver::new(wire, received));
+                    })
                 });
                 let shard = Shard::new(handler(number), options, number, shared.clone(), take);
                 EventLoop::new(shard, number, shared, poll, listening, on_accept_error)?.run()

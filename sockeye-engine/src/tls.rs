@@ -25,6 +25,10 @@ impl Tls {
         Ok(Self { tcp, session })
     }
 
+    pub(crate) fn tcp_mut(&mut self) -> &mut TcpStream {
+        &mut self.tcp
+    }
+
     /// The parts, for another driver.
     pub(crate) fn into_parts(self) -> (TcpStream, ServerConnection) {
         (self.tcp, self.session)
@@ -59,15 +63,14 @@ impl Stream for Tls {
         if !Stream::flush(self)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        // The session takes 64 KiB at a time. That it is full says nothing about TCP: no event would tell of room there.
         let mut written = 0;
-        // A session takes no more than 64 KiB at once. To stop there, with room in TCP, would be to wait for an event that
-        // the system has no reason to give.
-        for mut rest in [bytes, then] {
-            while !rest.is_empty() {
-                let taken = self.session.writer().write(rest)?;
+        for mut bytes in [bytes, then] {
+            while !bytes.is_empty() {
+                let taken = self.session.writer().write(bytes)?;
                 written += taken;
-                rest = &rest[taken..];
-                if !Stream::flush(self)? {
+                bytes = &bytes[taken..];
+                if !Stream::flush(self)? || taken == 0 {
                     return Ok(written);
                 }
             }

@@ -26,6 +26,10 @@ pub(super) enum Read {
 impl<H: Handler, S: Stream> Shard<H, S> {
     /// A connection has something to read; with `hung_up`, its end among it.
     pub(crate) fn readable(&mut self, key: Key, hung_up: bool) {
+        if let Some(entry) = self.slab.get_mut(key) {
+            // Told once, and still true when the rest is read in a later turn.
+            entry.rest.ends |= hung_up;
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut reads = 0;
         while let Some(entry) = self.slab.get_mut(key) {
@@ -37,7 +41,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
                 Phase::Deciding(_) => {
                     // What it says is read when it has been decided on. That it is gone is to be known at once.
                     entry.rest.unread = true;
-                    if hung_up {
+                    if entry.rest.ends {
                         self.end(key, Cause::Lost);
                     }
                     Read::Enough
@@ -228,7 +232,14 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     /// Takes up what was left when the application paused, and reads on.
     pub(super) fn resume(&mut self, key: Key) {
         let Some(entry) = self.slab.get_mut(key) else { return };
-        entry.rest.paused = false;
+        if !std::mem::take(&mut entry.rest.paused) {
+            return;
+        }
+        // Pings begin anew: what came meanwhile has not been seen.
+        entry.rest.heard(self.common.now);
+        let at = self.next_look(key);
+        let Some(entry) = self.slab.get_mut(key) else { return };
+        Self::look_at(&mut self.wheel, &mut entry.rest, at);
         if let Some(mut input) = entry.input.take() {
             let filled = input.filled;
             let consumed = self.parse(key, &mut input.bytes[..filled]);

@@ -209,6 +209,8 @@ fn idle_by(rest: &Rest, times: &Times) -> Tick {
 /// When an unanswered ping has been so for too long.
 fn pong_by(rest: &Rest, times: &Times) -> Tick {
     match times.pong_within {
+        // Nobody reads, so nobody can tell.
+        _ if rest.paused => NEVER,
         Some(within) => rest.pinged.saturating_add(within),
         None => NEVER,
     }
@@ -216,7 +218,9 @@ fn pong_by(rest: &Rest, times: &Times) -> Tick {
 
 /// When the next ping is to be sent.
 fn ping_at(rest: &Rest, times: &Times) -> Tick {
-    let Some(after) = times.ping_after else { return NEVER };
+    let Some(after) = times.ping_after.filter(|_| !rest.paused) else {
+        return NEVER;
+    };
     match (rest.pinged, times.pong_within) {
         (NEVER, _) => rest.heard.saturating_add(after),
         (_, Some(_)) => NEVER,
