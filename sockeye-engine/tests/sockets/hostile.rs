@@ -81,7 +81,8 @@ async fn l1_the_peer_goes_on_sending_after_close() {
         all
     };
     let ((), read, ()) = tokio::join!(sending, reading, is_freed(running, Cause::CloseTimeout));
-    assert_eq!(read[..4], [CLOSE, 2, 3, 0xe8]);
+    // What it sent before the Close got there was answered; nothing follows that.
+    assert!(read.ends_with(&[CLOSE, 2, 3, 0xe8]));
 }
 
 #[tokio::test]
