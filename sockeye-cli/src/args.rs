@@ -183,7 +183,8 @@ pub(crate) struct EchoArguments {
 
 /// Serve a page with a chat and a live ticker, and the WebSocket endpoints behind it.
 ///
-/// On one port: the page at `/`, `/healthz` for monitors, and by WebSocket `/echo`, `/chat` and `/ticker`. The first
+/// On one port: the page at `/`, `/healthz` and `/metrics` for monitors, and by WebSocket `/echo`, `/chat`, `/ticker` and
+/// `/topic/NAME`, where everyone gets what others send: `sockeye connect ws://127.0.0.1:8080/topic/news`. The first
 /// lines of stdout are `listening on http://ADDR/` (`https://` with TLS), one a listener. Pages may connect from the
 /// host that they were served by, and from the origins that are named; programs, which send no Origin, always. SIGINT
 /// and SIGTERM close every connection with code 1001, wait 5 s at most, and end the program with exit code 0.
@@ -212,7 +213,7 @@ pub(crate) struct ServerArguments {
     #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = secret())]
     pub(crate) header: Vec<Secret>,
 
-    /// The most connections at one time; others get status 503 and Retry-After [default: 100000, and others wait]
+    /// The most connections at one time; others get status 503 and Retry-After [default: 100000, and others wait; of the engine 1000000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: Option<u32>,
 
