@@ -283,16 +283,15 @@ impl Engine {
     /// Stops accepting, and takes leave of all connections with code 1001 over half of the time, so that they do not come
     /// back elsewhere all at once; the other half is for their answers. Blocks until all have gone, at most for that time.
     pub fn shutdown(self, within: Duration) -> ShutdownReport {
-        let tally = Arc::new(Tally::new(self.threads.len()));
+        let tally = Arc::new(Tally::default());
         for shard in &self.shared.shards {
             shard.mailbox.post(Command::Shutdown(within, tally.clone()));
         }
-        let report = tally.wait();
         for thread in self.threads {
             // What it has to say it has told by events of tracing.
             let _ = thread.join();
         }
-        report
+        tally.report()
     }
 
     /// Waits until it ends, which only an error of the system's makes it do.

@@ -70,7 +70,7 @@ pub(crate) struct Rest {
     pub(crate) unread: bool,
     /// Whether the transport has failed, or is to be given up.
     pub(crate) terminated: bool,
-    /// Whether the system has told that there is an end to be read, which a short read does not show.
+    /// Whether the end of the peer's side is behind what is left to read.
     pub(crate) ends: bool,
     /// Whether the peer has ended its side.
     pub(crate) hung_up: bool,

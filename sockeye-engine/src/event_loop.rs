@@ -68,19 +68,20 @@ impl<H: Handler> EventLoop<H> {
     /// Runs until the shard has taken leave of all.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
-        let result = loop {
+        loop {
             match self.poll.poll(&mut events, self.timeout()) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => break Err(error),
+                Err(error) => {
+                    tracing::error!(%error, "a shard cannot wait for events, and ends");
+                    return Err(error);
+                }
             }
             self.turn(&events);
             if self.shard.has_left() {
-                break Ok(());
+                return Ok(());
             }
-        };
-        self.shard.report();
-        result
+        }
     }
 
     fn turn(&mut self, events: &Events) {

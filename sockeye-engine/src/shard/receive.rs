@@ -26,13 +26,10 @@ pub(super) enum Read {
 impl<H: Handler, S: Stream> Shard<H, S> {
     /// A connection has something to read; with `hung_up`, its end among it.
     pub(crate) fn readable(&mut self, key: Key, hung_up: bool) {
-        if let Some(entry) = self.slab.get_mut(key) {
-            // Told once, and still true when the rest is read in a later turn.
-            entry.rest.ends |= hung_up;
-        }
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut reads = 0;
         while let Some(entry) = self.slab.get_mut(key) {
+            entry.rest.ends |= hung_up;
             let read = match &entry.phase {
                 Phase::Opening(_) => self.read_request(key, &mut buffer),
                 Phase::Open(..) => self.read_frames(key, &mut buffer),

@@ -199,13 +199,6 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     pub(crate) fn is_leaving(&self) -> bool {
         self.leaving.is_some()
     }
-
-    /// Tells those who wait for the shutdown that this shard has ended.
-    pub(crate) fn report(&self) {
-        if let Some(leaving) = &self.leaving {
-            leaving.tally.shard_ended();
-        }
-    }
 }
 
 /// When a connection has been idle for too long.

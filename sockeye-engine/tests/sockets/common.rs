@@ -21,8 +21,6 @@ pub(crate) enum Told {
     Open(u64, Handle),
     /// A request to `/later` has come.
     Later(Deferred<u64>),
-    Pong(Vec<u8>),
-    Subscription(String, usize, usize),
     Close(Ended),
 }
 
@@ -99,14 +97,6 @@ impl Handler for Obedient {
                 let _ = socket.send(text);
             }
         }
-    }
-
-    fn pong(&mut self, _socket: &mut Socket<'_, u64>, payload: &[u8]) {
-        self.tell(Told::Pong(payload.to_vec()));
-    }
-
-    fn subscription(&mut self, _data: &mut u64, topic: &str, before: usize, after: usize) {
-        self.tell(Told::Subscription(topic.to_owned(), before, after));
     }
 
     fn close(&mut self, data: u64, end: End<'_>) {

@@ -302,6 +302,21 @@ fn a_paused_connection_is_not_read() {
 }
 
 #[test]
+fn the_end_behind_what_was_not_read_yet_is_not_forgotten() {
+    let mut lab = Lab::new();
+    let client = lab.open();
+    lab.say(client, &masked(0x81, b"pause"));
+    lab.wire(client).to_server.extend(masked(0x81, b"last"));
+    lab.end(client);
+    assert!(!lab.is_gone(client));
+    let key = lab.key(client);
+    lab.shared.shards[0].mailbox.post(Command::Resume(key));
+    lab.end_turn();
+    assert_eq!(lab.texts(client), ["last"]);
+    assert!(lab.is_gone(client));
+}
+
+#[test]
 fn beyond_the_limit_there_is_no_room() {
     let mut lab = Lab::with(crate::ServerOptions::default(), |options| options.max_connections = 2);
     let (first, _second) = (lab.open(), lab.open());
