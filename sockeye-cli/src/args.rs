@@ -173,6 +173,10 @@ pub(crate) struct EchoArguments {
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) origin: Vec<Origin>,
 
+    /// Serve by the engine, for very many connections: each thread has its own, and no connection has a task
+    #[arg(long)]
+    pub(crate) engine: bool,
+
     #[command(flatten)]
     pub(crate) server: ServerArguments,
 }
@@ -216,7 +220,7 @@ pub(crate) struct ServerArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_per_address: Option<u32>,
 
-    /// Threads that serve connections; with 1, everything runs on the main thread [default: one a CPU]
+    /// Threads that serve connections [default: one a CPU]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<Threads>,
 

@@ -11,7 +11,7 @@ use mio::{Poll, Waker};
 use socket2::{Domain, Protocol, Socket, Type};
 use sockeye::ServerOptions;
 
-use crate::event_loop::{EventLoop, Listening, MOST_LISTENERS, WAKER};
+use crate::event_loop::{EventLoop, Listening, MOST_LISTENERS, OnAcceptError, WAKER};
 use crate::hand_over::{HandOver, HandedOver};
 use crate::handler::Handler;
 use crate::mailbox::Command;
@@ -30,6 +30,7 @@ pub struct EngineBuilder {
     mailbox_limit: usize,
     listeners: Vec<(Origin, Acceptor)>,
     hand_over: Option<Arc<HandOver>>,
+    on_accept_error: Option<Arc<OnAcceptError>>,
 }
 
 /// Where a listener comes from.
@@ -46,6 +47,7 @@ impl EngineBuilder {
             mailbox_limit: 64 << 20,
             listeners: Vec::new(),
             hand_over: None,
+            on_accept_error: None,
         }
     }
 
@@ -133,6 +135,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Has `tell` called for each error of the system that keeps connections waiting, such as too few file descriptors: on
+    /// the shard's thread, and every 20 ms while it lasts. Such errors end nothing. Default: an event of `tracing` tells.
+    pub fn on_accept_error(mut self, tell: impl Fn(&io::Error) + Send + Sync + 'static) -> Self {
+        self.on_accept_error = Some(Arc::new(tell));
+        self
+    }
+
     /// Binds the listeners and starts the shards. `handler` is called on each shard's thread, with the shard's number.
     ///
     /// # Errors
@@ -174,7 +183,7 @@ impl EngineBuilder {
                 }
             });
             let (shared, options, handler) = (shared.clone(), options.clone(), handler.clone());
-            let hand_over = self.hand_over.clone();
+            let (hand_over, on_accept_error) = (self.hand_over.clone(), self.on_accept_error.clone());
             let run = move || {
                 let registry = poll.registry().try_clone()?;
                 let take = hand_over.map(|take| -> crate::shard::HandOver<_> {
@@ -185,7 +194,7 @@ impl EngineBuilder {
                     })
                 });
                 let shard = Shard::new(handler(number), options, number, shared.clone(), take);
-                EventLoop::new(shard, number, shared, poll, listening)?.run()
+                EventLoop::new(shard, number, shared, poll, listening, on_accept_error)?.run()
             };
             threads.push(thread::Builder::new().name(format!("sockeye-{number}")).spawn(run)?);
         }

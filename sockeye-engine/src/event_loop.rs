@@ -25,6 +25,9 @@ pub(crate) struct Listening {
     pub(crate) spread: bool,
 }
 
+/// Is told why the system gives no connections.
+pub(crate) type OnAcceptError = dyn Fn(&io::Error) + Send + Sync;
+
 pub(crate) struct EventLoop<H: Handler> {
     shard: Shard<H, Wire>,
     number: usize,
@@ -37,6 +40,7 @@ pub(crate) struct EventLoop<H: Handler> {
     again_at: Option<Instant>,
     next: usize,
     began: Instant,
+    on_accept_error: Option<Arc<OnAcceptError>>,
 }
 
 impl<H: Handler> EventLoop<H> {
@@ -46,6 +50,7 @@ impl<H: Handler> EventLoop<H> {
         shared: Arc<Shared>,
         poll: Poll,
         mut listening: Vec<Listening>,
+        on_accept_error: Option<Arc<OnAcceptError>>,
     ) -> io::Result<Self> {
         for (at, listening) in listening.iter_mut().enumerate() {
             let token = Token(FIRST_LISTENER - at);
@@ -62,6 +67,7 @@ impl<H: Handler> EventLoop<H> {
             again_at: None,
             next: number,
             began: Instant::now(),
+            on_accept_error,
         })
     }
 
@@ -151,7 +157,10 @@ impl<H: Handler> EventLoop<H> {
                         io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
                         // Too few descriptors, say. The connection stays in the system's queue.
                         _ => {
-                            tracing::warn!(%error, "the system gave no connection");
+                            match &self.on_accept_error {
+                                Some(tell) => tell(&error),
+                                None => tracing::warn!(%error, "the system gave no connection"),
+                            }
                             self.wait_for_room();
                             return;
                         }

@@ -82,8 +82,8 @@ pub(crate) struct Topic {
     subscribers: HashSet<u32, BuildHasherDefault<ByIndex>>,
     /// Which publications of the turn are for it.
     pub(crate) pending: Vec<u32>,
-    /// Whether one of them is not for all.
-    pub(crate) excepts: bool,
+    /// Whom one of them is not for: those who published it.
+    pub(crate) excepts: Vec<u32>,
 }
 
 impl Topic {
@@ -158,7 +158,11 @@ impl Topics {
                 dirty.push(*id);
             }
             topic.pending.push(number);
-            topic.excepts |= except.is_some();
+            if let Some(index) = except
+                && topic.excepts.last() != Some(&index)
+            {
+                topic.excepts.push(index);
+            }
             any = true;
         });
         if any {
@@ -169,16 +173,15 @@ impl Topics {
         any
     }
 
-    /// Takes the topics that were published to, with the numbers of what is for them and whether some is not for all.
-    pub(crate) fn take_dirty(&mut self) -> impl Iterator<Item = (TopicId, Vec<u32>, bool)> {
+    /// Takes the topics that were published to, with the numbers of what is for them and those for whom some of it is not, sorted.
+    pub(crate) fn take_dirty(&mut self) -> impl Iterator<Item = (TopicId, Vec<u32>, Vec<u32>)> {
         let list = &mut self.list;
         self.dirty.drain(..).map(|id| {
             let topic = &mut list[id as usize];
-            (
-                id,
-                std::mem::take(&mut topic.pending),
-                std::mem::take(&mut topic.excepts),
-            )
+            let mut excepts = std::mem::take(&mut topic.excepts);
+            excepts.sort_unstable();
+            excepts.dedup();
+            (id, std::mem::take(&mut topic.pending), excepts)
         })
     }
 

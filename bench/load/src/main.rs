@@ -2,8 +2,10 @@
 //!
 //! It is made to cost less than any server: the frames are masked (and deflated) before the clock starts, one write
 //! sends D of them, one read takes all that came, and checking the content is one comparison of bytes. It never
-//! sleeps: it asks the kernel for events with a timeout of zero, so that a server is never kept waiting for it to wake
+//! sleeps (but with `--wait`): it asks the kernel for events with a timeout of zero, so that a server is never kept waiting for it to wake
 //! up, and so belongs on a core of its own. The result is one line of JSON on stdout.
+//!
+//! With `--broadcast` one more connection publishes, and all others are sent what it says.
 //!
 //! What it does not do: open loops (a rate that is kept whatever the server does), fragmented messages, pings.
 
@@ -14,6 +16,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
 
+mod broadcast;
 mod connection;
 mod deflate;
 mod echo;
@@ -22,6 +25,7 @@ mod memory;
 mod payload;
 mod proc;
 mod transport;
+mod window;
 
 /// What the bytes of a message are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -36,14 +40,14 @@ enum Kind {
     Json,
 }
 
-/// Loads an echo server and checks every byte that comes back.
+/// Loads a server and checks every byte that comes back.
 #[derive(Debug, Parser)]
 #[command(name = "load")]
 struct Args {
     /// Where the server listens
     #[arg(long)]
     address: SocketAddr,
-    /// Connections
+    /// Connections; with `--broadcast`, subscribers
     #[arg(long, default_value_t = 100)]
     connections: usize,
     /// Messages in flight on each connection; they leave in one write
@@ -79,6 +83,12 @@ struct Args {
     /// Let the connections idle, after one message each, and tell by how much the server's memory grew
     #[arg(long, requires = "pid", conflicts_with = "raw")]
     memory: bool,
+    /// Another connection sends messages that all of these, and only they, get
+    #[arg(long, conflicts_with_all = ["raw", "deflate", "memory"])]
+    broadcast: bool,
+    /// Sleep until something comes, instead of spinning: where server and load share cores
+    #[arg(long)]
+    wait: bool,
 }
 
 fn main() -> ExitCode {
@@ -100,6 +110,7 @@ fn run(args: &Args) -> Result<serde_json::Value> {
     }
     match (args.memory, args.pid) {
         (true, Some(pid)) => memory::run(args, pid),
+        _ if args.broadcast => broadcast::run(args),
         _ => echo::run(args),
     }
 }

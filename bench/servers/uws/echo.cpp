@@ -1,4 +1,5 @@
-// The reference: an echo server on uWebSockets (epoll, no TLS), with the command line that every server here has.
+// The reference: an echo server on uWebSockets (epoll, no TLS), with the command line that every server here has. With
+// `--broadcast` it is a room: all connections subscribe to one topic, and what one says is published to the others.
 //
 // A message is answered as the library's own example does, by `send` in the message handler; the library corks
 // around the handler, so the answers to what arrived together leave in one write.
@@ -18,6 +19,7 @@ struct Nothing {};
 
 int port = 0;
 bool compressed = false;
+bool broadcast = false;
 
 bool parse(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
@@ -25,6 +27,8 @@ bool parse(int argc, char **argv) {
             port = std::atoi(argv[++i]);
         } else if (!std::strcmp(argv[i], "--deflate")) {
             compressed = true;
+        } else if (!std::strcmp(argv[i], "--broadcast")) {
+            broadcast = true;
         } else {
             std::fprintf(stderr, "this server has no %s\n", argv[i]);
             return false;
@@ -60,8 +64,17 @@ int main(int argc, char **argv) {
             .closeOnBackpressureLimit = false,
             .resetIdleTimeoutOnSend = false,
             .sendPingsAutomatically = false,
+            .open = [](auto *ws) {
+                if (broadcast) {
+                    ws->subscribe("room");
+                }
+            },
             .message = [](auto *ws, std::string_view message, uWS::OpCode opcode) {
-                ws->send(message, opcode, compressed);
+                if (broadcast) {
+                    ws->publish("room", message, opcode, compressed);
+                } else {
+                    ws->send(message, opcode, compressed);
+                }
             },
         })
         .listen("127.0.0.1", port, announce)

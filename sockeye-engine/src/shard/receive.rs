@@ -233,9 +233,6 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         }
         // Pings begin anew: what came meanwhile has not been seen.
         entry.rest.heard(self.common.now);
-        let at = self.next_look(key);
-        let Some(entry) = self.slab.get_mut(key) else { return };
-        Self::look_at(&mut self.wheel, &mut entry.rest, at);
         if let Some(mut input) = entry.input.take() {
             let filled = input.filled;
             let consumed = self.parse(key, &mut input.bytes[..filled]);

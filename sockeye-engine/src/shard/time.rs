@@ -82,6 +82,10 @@ impl<H: Handler, S: Stream> Shard<H, S> {
             return;
         };
         let rest = &mut entry.rest;
+        if rest.paused && !rest.blocked {
+            // Nobody reads, so nobody can tell whether the peer lives. One that does not read either shows that.
+            rest.heard(now);
+        }
         if rest.close_by <= now {
             self.end(key, Cause::CloseTimeout);
             return;
@@ -174,7 +178,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         let within = self.leaving.as_ref().map_or(NEVER, |leaving| leaving.until);
         match &mut entry.phase {
             Phase::Opening(_) | Phase::Deciding(_) => self.end(key, Cause::Shutdown),
-            Phase::Lingering => {}
+            Phase::Lingering => self.linger(key),
             Phase::Open(connection, _) => {
                 let out = entry.queue.as_deref_mut().unwrap_or(&mut self.output);
                 // RFC 6455 §7.4.1: "1001 indicates that an endpoint is "going away", such as a server going down".
@@ -209,8 +213,6 @@ fn idle_by(rest: &Rest, times: &Times) -> Tick {
 /// When an unanswered ping has been so for too long.
 fn pong_by(rest: &Rest, times: &Times) -> Tick {
     match times.pong_within {
-        // Nobody reads, so nobody can tell.
-        _ if rest.paused => NEVER,
         Some(within) => rest.pinged.saturating_add(within),
         None => NEVER,
     }
@@ -218,9 +220,7 @@ fn pong_by(rest: &Rest, times: &Times) -> Tick {
 
 /// When the next ping is to be sent.
 fn ping_at(rest: &Rest, times: &Times) -> Tick {
-    let Some(after) = times.ping_after.filter(|_| !rest.paused) else {
-        return NEVER;
-    };
+    let Some(after) = times.ping_after else { return NEVER };
     match (rest.pinged, times.pong_within) {
         (NEVER, _) => rest.heard.saturating_add(after),
         (_, Some(_)) => NEVER,

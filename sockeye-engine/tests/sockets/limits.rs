@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use sockeye::{CloseCode, ServerOptions};
 use sockeye_engine::{Cause, Engine};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::common::{Raw, ask, header, read_head, run, start_with};
+use crate::common::{REQUEST, Raw, ask, header, read_head, run, start_with};
 
 #[tokio::test]
 async fn more_connections_than_the_limit_are_answered_with_503() {
@@ -16,6 +16,7 @@ async fn more_connections_than_the_limit_are_answered_with_503() {
         clients.push(running.connect("/").await);
     }
     let mut tcp = running.tcp().await;
+    tcp.write_all(REQUEST).await.unwrap();
     let head = read_head(&mut tcp).await;
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     assert_eq!(header(&head, "Retry-After"), Some("5"));

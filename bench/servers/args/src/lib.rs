@@ -1,4 +1,5 @@
-//! The command line that every server here has: `NAME [--port N] [--deflate] [--tls CERT KEY] [--batched]`.
+//! The command line that every server here has: `NAME [--port N] [--deflate] [--tls CERT KEY] [--batched] [--broadcast]
+//! [--threads N]`.
 //!
 //! A server prints `listening 127.0.0.1:PORT` when it accepts connections, runs on one thread until it is killed, sets
 //! `TCP_NODELAY`, and takes messages of at least [`MAX_MESSAGE`] bytes.
@@ -6,12 +7,13 @@
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// The largest message that a server has to take, in bytes.
 pub const MAX_MESSAGE: u64 = 16 << 20;
 
 /// What a server was asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ServerArgs {
     /// The port to listen on; 0 takes a free one.
     pub port: u16,
@@ -21,6 +23,10 @@ pub struct ServerArgs {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Gather the answers to what arrived together by hand.
     pub batched: bool,
+    /// Send each message to all other connections instead of back.
+    pub broadcast: bool,
+    /// Threads, where a server can have several. Default: one.
+    pub threads: usize,
 }
 
 impl ServerArgs {
@@ -30,18 +36,22 @@ impl ServerArgs {
     ///
     /// `InvalidInput` with the argument that is not understood.
     pub fn parse() -> io::Result<Self> {
-        let mut args = Self::default();
+        let mut args = Self {
+            port: 0,
+            deflate: false,
+            tls: None,
+            batched: false,
+            broadcast: false,
+            threads: 1,
+        };
         let mut rest = std::env::args().skip(1);
         while let Some(name) = rest.next() {
             match name.as_str() {
-                "--port" => {
-                    args.port = rest
-                        .next()
-                        .and_then(|port| port.parse().ok())
-                        .ok_or_else(|| wrong(&name))?
-                }
+                "--port" => args.port = number(&name, rest.next())?,
+                "--threads" => args.threads = number(&name, rest.next())?,
                 "--deflate" => args.deflate = true,
                 "--batched" => args.batched = true,
+                "--broadcast" => args.broadcast = true,
                 "--tls" => {
                     let (Some(certificate), Some(key)) = (rest.next(), rest.next()) else {
                         return Err(wrong(&name));
@@ -83,6 +93,10 @@ pub fn announce(address: SocketAddr) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "listening {address}")?;
     stdout.flush()
+}
+
+fn number<N: FromStr>(name: &str, value: Option<String>) -> io::Result<N> {
+    value.and_then(|value| value.parse().ok()).ok_or_else(|| wrong(name))
 }
 
 fn wrong(argument: &str) -> io::Error {

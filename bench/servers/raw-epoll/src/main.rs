@@ -23,6 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     ServerArgs::refuse(args.deflate, "compression")?;
     ServerArgs::refuse(args.tls.is_some(), "TLS")?;
     ServerArgs::refuse(args.batched, "loop that is batched by hand")?;
+    ServerArgs::refuse(args.broadcast || args.threads > 1, "broadcast and no threads")?;
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind(args.address())?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;

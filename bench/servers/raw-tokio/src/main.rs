@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args = ServerArgs::parse()?;
     ServerArgs::refuse(args.deflate, "compression")?;
     ServerArgs::refuse(args.batched, "loop that is batched by hand")?;
+    ServerArgs::refuse(args.broadcast || args.threads > 1, "broadcast and no threads")?;
     let acceptor = args.tls.as_ref().map(|(chain, key)| -> Result<_, Box<dyn Error>> {
         let chain = CertificateDer::pem_file_iter(chain)?.collect::<Result<Vec<_>, _>>()?;
         let key = PrivateKeyDer::from_pem_file(key)?;
