@@ -33,7 +33,10 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         self.common.now = self.common.now.max(now);
         if self.wheel.next().is_some_and(|next| next <= now) {
             let mut due = std::mem::take(&mut self.due);
-            self.wheel.expire(now, &mut due);
+            let slab = &self.slab;
+            self.wheel.expire(now, &mut due, |key, at| {
+                slab.get(key).is_some_and(|entry| entry.rest.due == at)
+            });
             for (key, at) in due.drain(..) {
                 self.look(key, at);
             }

@@ -20,7 +20,7 @@ pub(crate) enum Told {
     /// Opened, with the path of the request.
     Open(u64, Handle),
     /// A request to `/later` has come.
-    Later(Deferred<u64>),
+    Later(Box<Deferred<u64>>),
     Close(Ended),
 }
 
@@ -54,7 +54,7 @@ impl Handler for Obedient {
         match request.request().path() {
             "/later" => {
                 let deferred = request.defer();
-                self.tell(Told::Later(deferred));
+                self.tell(Told::Later(Box::new(deferred)));
                 Decision::Later
             }
             "/refused" => Decision::Reject(Rejection::new(401)),
@@ -187,7 +187,7 @@ impl Running {
     pub(crate) async fn asked(&mut self) -> Deferred<u64> {
         loop {
             if let Told::Later(deferred) = self.told.recv().await.unwrap() {
-                return deferred;
+                return *deferred;
             }
         }
     }
