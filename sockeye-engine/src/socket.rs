@@ -97,6 +97,13 @@ impl<D> Socket<'_, D> {
         self.out.len() - self.rest.sent
     }
 
+    /// Whether the transport has no room, so that what is sent now waits for the peer to read:
+    /// [`Handler::drain`](crate::Handler::drain) tells when it has read.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.rest.blocked
+    }
+
     /// Begins the closing handshake: nothing can be sent any more. Without effect after another Close.
     ///
     /// # Errors

@@ -26,10 +26,6 @@ pub(super) enum Read {
 impl<H: Handler, S: Stream> Shard<H, S> {
     /// A connection has something to read; with `hung_up`, its end among it.
     pub(crate) fn readable(&mut self, key: Key, hung_up: bool) {
-        if let Some(entry) = self.slab.get_mut(key) {
-            // Told once, and still true when the rest is read in a later turn.
-            entry.rest.ends |= hung_up;
-        }
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut reads = 0;
         while let Some(entry) = self.slab.get_mut(key) {
@@ -237,9 +233,6 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         }
         // Pings begin anew: what came meanwhile has not been seen.
         entry.rest.heard(self.common.now);
-        let at = self.next_look(key);
-        let Some(entry) = self.slab.get_mut(key) else { return };
-        Self::look_at(&mut self.wheel, &mut entry.rest, at);
         if let Some(mut input) = entry.input.take() {
             let filled = input.filled;
             let consumed = self.parse(key, &mut input.bytes[..filled]);

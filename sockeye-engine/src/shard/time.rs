@@ -33,7 +33,10 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         self.common.now = self.common.now.max(now);
         if self.wheel.next().is_some_and(|next| next <= now) {
             let mut due = std::mem::take(&mut self.due);
-            self.wheel.expire(now, &mut due);
+            let slab = &self.slab;
+            self.wheel.expire(now, &mut due, |key, at| {
+                slab.get(key).is_some_and(|entry| entry.rest.due == at)
+            });
             for (key, at) in due.drain(..) {
                 self.look(key, at);
             }
@@ -82,6 +85,10 @@ impl<H: Handler, S: Stream> Shard<H, S> {
             return;
         };
         let rest = &mut entry.rest;
+        if rest.paused && !rest.blocked {
+            // Nobody reads, so nobody can tell whether the peer lives. One that does not read either shows that.
+            rest.heard(now);
+        }
         if rest.close_by <= now {
             self.end(key, Cause::CloseTimeout);
             return;
@@ -209,8 +216,6 @@ fn idle_by(rest: &Rest, times: &Times) -> Tick {
 /// When an unanswered ping has been so for too long.
 fn pong_by(rest: &Rest, times: &Times) -> Tick {
     match times.pong_within {
-        // Nobody reads, so nobody can tell.
-        _ if rest.paused => NEVER,
         Some(within) => rest.pinged.saturating_add(within),
         None => NEVER,
     }
@@ -218,9 +223,7 @@ fn pong_by(rest: &Rest, times: &Times) -> Tick {
 
 /// When the next ping is to be sent.
 fn ping_at(rest: &Rest, times: &Times) -> Tick {
-    let Some(after) = times.ping_after.filter(|_| !rest.paused) else {
-        return NEVER;
-    };
+    let Some(after) = times.ping_after else { return NEVER };
     match (rest.pinged, times.pong_within) {
         (NEVER, _) => rest.heard.saturating_add(after),
         (_, Some(_)) => NEVER,

@@ -20,9 +20,7 @@ pub(crate) enum Told {
     /// Opened, with the path of the request.
     Open(u64, Handle),
     /// A request to `/later` has come.
-    Later(Deferred<u64>),
-    Pong(Vec<u8>),
-    Subscription(String, usize, usize),
+    Later(Box<Deferred<u64>>),
     Close(Ended),
 }
 
@@ -56,7 +54,7 @@ impl Handler for Obedient {
         match request.request().path() {
             "/later" => {
                 let deferred = request.defer();
-                self.tell(Told::Later(deferred));
+                self.tell(Told::Later(Box::new(deferred)));
                 Decision::Later
             }
             "/refused" => Decision::Reject(Rejection::new(401)),
@@ -99,14 +97,6 @@ impl Handler for Obedient {
                 let _ = socket.send(text);
             }
         }
-    }
-
-    fn pong(&mut self, _socket: &mut Socket<'_, u64>, payload: &[u8]) {
-        self.tell(Told::Pong(payload.to_vec()));
-    }
-
-    fn subscription(&mut self, _data: &mut u64, topic: &str, before: usize, after: usize) {
-        self.tell(Told::Subscription(topic.to_owned(), before, after));
     }
 
     fn close(&mut self, data: u64, end: End<'_>) {
@@ -197,7 +187,7 @@ impl Running {
     pub(crate) async fn asked(&mut self) -> Deferred<u64> {
         loop {
             if let Told::Later(deferred) = self.told.recv().await.unwrap() {
-                return deferred;
+                return *deferred;
             }
         }
     }

@@ -123,6 +123,9 @@ async fn the_text_of_the_metrics() {
     let ended = running.ended().await;
     assert_eq!((ended.code, ended.reason.as_str(), ended.clean), (1000, "done", true));
     running.until("sockeye_engine_closed_total{clean=\"true\"}", 1).await;
+    running
+        .until("sockeye_engine_handshakes_total{outcome=\"rejected\"}", 1)
+        .await;
     for (name, value) in [
         ("sockeye_engine_connections", 0),
         ("sockeye_engine_handshakes_total{outcome=\"accepted\"}", 1),

@@ -87,9 +87,7 @@ async fn h1_requests_that_do_not_end_are_given_up() {
         .unwrap();
     let running = start_with(1, options, |builder| builder.max_handshakes(1));
     let mut slow = running.tcp().await;
-    tokio::io::AsyncWriteExt::write_all(&mut slow, b"GET / HT")
-        .await
-        .unwrap();
+    AsyncWriteExt::write_all(&mut slow, b"GET / HT").await.unwrap();
     let mut ws = running.connect("/").await;
     assert_eq!(ask(&mut ws, "after all").await, "after all".into());
     let mut rest = Vec::new();
