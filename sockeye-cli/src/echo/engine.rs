@@ -42,28 +42,24 @@ impl Handler for Echo {
     }
 }
 
-/// A message that found no room.
+/// A message that has to wait.
 pub(crate) type Held = Option<Box<Message>>;
 
-/// Sends a message back. If the client has not read what was sent before, nothing is received until it has; a message for
-/// which there is no room then is given back, for [`send_on`].
+/// Sends a message back. If the client has not read what was sent before, nothing is received until it has, and this message
+/// is given back for [`send_on`].
 pub(crate) fn send_back<D>(socket: &mut Socket<'_, D>, message: Payload<'_>) -> Held {
-    match socket.send(message) {
-        Delivery::Sent => None,
-        Delivery::Queued => {
-            socket.pause();
-            None
-        }
-        // After a Close nothing is sent any more (RFC 6455 §5.5.1).
-        Delivery::Dropped if socket.state() != CloseState::Open => None,
-        Delivery::Dropped => {
-            socket.pause();
-            Some(Box::new(match message {
-                Payload::Text(text) => text.into(),
-                Payload::Binary(bytes) => bytes.to_vec().into(),
-            }))
-        }
+    // After a Close nothing is sent any more (RFC 6455 §5.5.1), and so nothing is kept.
+    if socket.is_blocked() && socket.state() == CloseState::Open {
+        socket.pause();
+        return Some(Box::new(match message {
+            Payload::Text(text) => text.into(),
+            Payload::Binary(bytes) => bytes.to_vec().into(),
+        }));
     }
+    if socket.send(message) == Delivery::Queued {
+        socket.pause();
+    }
+    None
 }
 
 /// The client has read something. When it has read all, what was held is sent, and it is received from again.
