@@ -31,6 +31,8 @@ pub(crate) struct Common {
     pub(crate) notices: Vec<Notice>,
     /// Connections whose queue is to be written at the end of the turn.
     pub(crate) corked: Vec<Key>,
+    /// Connections that the system is to tell of room, or no more.
+    pub(crate) watch: Vec<Key>,
     /// Publications that did not reach a subscriber, of which the handler is to be told.
     pub(crate) dropped: Vec<(Key, Arc<Publication>)>,
 }
@@ -62,6 +64,15 @@ impl Common {
         }
     }
 
+    /// The transport has no room: the system is to tell when it has.
+    #[cold]
+    pub(crate) fn block(&mut self, rest: &mut Rest) {
+        rest.blocked = true;
+        if !rest.watched {
+            self.watch.push(rest.key);
+        }
+    }
+
     /// Keeps the count of all that waits for peers to read.
     pub(crate) fn recount(&mut self, rest: &mut Rest, waiting: usize) {
         let more = (waiting as u64).wrapping_sub(rest.counted as u64);
@@ -82,9 +93,12 @@ impl Common {
             out.clear();
             rest.sent = 0;
             rest.blocked = false;
+            if rest.watched {
+                self.watch.push(rest.key);
+            }
             return;
         }
-        rest.blocked = true;
+        self.block(rest);
         if written >= waiting {
             out.clear();
             rest.sent = 0;

@@ -64,6 +64,8 @@ pub(crate) struct Rest {
     pub(crate) surplus: bool,
     /// Whether the transport had no room when it was last written to.
     pub(crate) blocked: bool,
+    /// Whether the system tells of room: a connection that always has some is spared the events.
+    pub(crate) watched: bool,
     /// Whether the queue is to be written when the turn ends.
     pub(crate) corked: bool,
     /// Whether the application wants no more messages for now.
@@ -117,6 +119,7 @@ impl Rest {
             due: NEVER,
             surplus: false,
             blocked: false,
+            watched: false,
             corked: false,
             paused: false,
             unread: false,

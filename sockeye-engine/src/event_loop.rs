@@ -1,6 +1,7 @@
 //! The loop of a shard's thread: the system's events in, a turn of the [shard](crate::shard) each time.
 //!
-//! Readiness is edge-triggered: each connection is registered once, for reading and writing, and never again.
+//! Readiness is edge-triggered. A connection is registered for reading; for room to write only while its output has none,
+//! since the system tells of room after every acknowledgement.
 
 use std::io;
 use std::sync::Arc;
@@ -105,6 +106,10 @@ impl<H: Handler> EventLoop<H> {
             self.accept();
         }
         self.shard.end_turn(start.elapsed());
+        let registry = self.poll.registry();
+        // A connection that is gone from the system shows that when it is read.
+        self.shard
+            .rewatch(|wire, key, room| drop(wire.watch(registry, token(key), room)));
         if self.shard.is_leaving() {
             // Their sockets close: who comes now goes to another process, or is refused by the system.
             self.listening.clear();
@@ -193,16 +198,20 @@ impl<H: Handler> EventLoop<H> {
 
 fn take_on<H: Handler>(poll: &Poll, shard: &mut Shard<H, Wire>, acceptor: &Acceptor, mut tcp: TcpStream) {
     let Some(key) = shard.vacant() else { return };
-    let both = Interest::READABLE | Interest::WRITABLE;
+    let registry = poll.registry();
     // A connection that has ended already may refuse either.
     let registered = tcp
         .set_nodelay(true)
-        .and_then(|()| poll.registry().register(&mut tcp, Token(key.as_u64() as usize), both));
+        .and_then(|()| registry.register(&mut tcp, token(key), acceptor.interest()));
     if registered.is_ok()
         && let Ok(wire) = acceptor.wire(tcp)
     {
         shard.adopt(wire);
     }
+}
+
+fn token(key: Key) -> Token {
+    Token(key.as_u64() as usize)
 }
 
 /// Whom other threads wake.

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
-use mio::Registry;
 use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
 
 use crate::stream::Stream;
 #[cfg(feature = "tls")]
@@ -27,6 +27,16 @@ pub(crate) enum Acceptor {
 }
 
 impl Acceptor {
+    /// What the system is to tell of such a connection from the beginning. A TLS session has output of its own, which nobody
+    /// sees waiting.
+    pub(crate) fn interest(&self) -> Interest {
+        match self {
+            Self::Plain => Interest::READABLE,
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => Interest::READABLE | Interest::WRITABLE,
+        }
+    }
+
     pub(crate) fn wire(&self, tcp: TcpStream) -> io::Result<Wire> {
         match self {
             Self::Plain => Ok(Wire::Plain(tcp)),
@@ -44,6 +54,17 @@ impl Wire {
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.tcp_mut(),
         })
+    }
+
+    /// Has the system tell of room, or no more.
+    pub(crate) fn watch(&mut self, registry: &Registry, token: Token, room: bool) -> io::Result<()> {
+        match self {
+            Self::Plain(tcp) if room => registry.reregister(tcp, token, Interest::READABLE | Interest::WRITABLE),
+            Self::Plain(tcp) => registry.reregister(tcp, token, Interest::READABLE),
+            // It always does.
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => Ok(()),
+        }
     }
 
     fn stream(&self) -> &dyn Stream {

@@ -235,7 +235,7 @@ fn send<D, S: Stream>(
         common.counts.add(Count::MessagesOut, numbers.len() as u64);
         return;
     }
-    rest.blocked = true;
+    common.block(rest);
     let mut waiting = common.pool.take_output();
     let mut start = 0;
     for number in numbers {

@@ -82,6 +82,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
                 pool: Pool::default(),
                 notices: Vec::new(),
                 corked: Vec::new(),
+                watch: Vec::new(),
                 dropped: Vec::new(),
             },
             wheel: Wheel::new(),
@@ -132,6 +133,19 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         }
         let metrics = &self.common.shared.shards[self.common.shard].metrics;
         metrics.turned(&self.common.counts, took);
+    }
+
+    /// Which connections the system is to tell of room from now on, and which no more: those whose output has none, or has
+    /// left, since this was last asked.
+    pub(crate) fn rewatch(&mut self, mut watch: impl FnMut(&mut S, Key, bool)) {
+        for key in self.common.watch.drain(..) {
+            if let Some(entry) = self.slab.get_mut(key)
+                && entry.rest.watched != entry.rest.blocked
+            {
+                entry.rest.watched = entry.rest.blocked;
+                watch(&mut entry.stream, key, entry.rest.blocked);
+            }
+        }
     }
 
     /// A connection's queue has room.
