@@ -173,13 +173,18 @@ pub(crate) struct EchoArguments {
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) origin: Vec<Origin>,
 
+    /// Serve by the engine, for very many connections: each thread has its own, and no connection has a task
+    #[arg(long)]
+    pub(crate) engine: bool,
+
     #[command(flatten)]
     pub(crate) server: ServerArguments,
 }
 
 /// Serve a page with a chat and a live ticker, and the WebSocket endpoints behind it.
 ///
-/// On one port: the page at `/`, `/healthz` for monitors, and by WebSocket `/echo`, `/chat` and `/ticker`. The first
+/// On one port: the page at `/`, `/healthz` and `/metrics` for monitors, and by WebSocket `/echo`, `/chat`, `/ticker` and
+/// `/topic/NAME`, where everyone gets what others send: `sockeye connect ws://127.0.0.1:8080/topic/news`. The first
 /// lines of stdout are `listening on http://ADDR/` (`https://` with TLS), one a listener. Pages may connect from the
 /// host that they were served by, and from the origins that are named; programs, which send no Origin, always. SIGINT
 /// and SIGTERM close every connection with code 1001, wait 5 s at most, and end the program with exit code 0.
@@ -208,7 +213,7 @@ pub(crate) struct ServerArguments {
     #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = secret())]
     pub(crate) header: Vec<Secret>,
 
-    /// The most connections at one time; others get status 503 and Retry-After [default: 100000, and others wait]
+    /// The most connections at one time; others get status 503 and Retry-After [default: 100000, and others wait; of the engine 1000000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: Option<u32>,
 
@@ -216,7 +221,7 @@ pub(crate) struct ServerArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_per_address: Option<u32>,
 
-    /// Threads that serve connections; with 1, everything runs on the main thread [default: one a CPU]
+    /// Threads that serve connections [default: one a CPU]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<Threads>,
 

@@ -1,19 +1,26 @@
-//! `sockeye echo`: sends back what it gets.
+//! `sockeye echo`: sends back what it gets, by tasks or by the engine.
+
+mod engine;
 
 use sockeye::{Error, WebSocket};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::listen;
-use crate::plan::Listening;
+use crate::plan::Echoing;
 use crate::report::Failure;
 
-pub(crate) async fn run(plan: Listening) -> Result<(), Failure> {
-    let server = plan.bind().await?;
+pub(crate) use self::engine::{Held, send_back, send_on};
+
+pub(crate) async fn run(plan: Echoing) -> Result<(), Failure> {
+    if plan.engine {
+        return engine::run(&plan.listening).await;
+    }
+    let server = plan.listening.bind().await?;
     listen::run(server, "ws", |server| async move { server.serve(converse).await }).await
 }
 
 /// Echoes until the client closes or the server shuts down.
-pub(crate) async fn converse<T>(mut ws: WebSocket<T>) -> Result<(), Error>
+async fn converse<T>(mut ws: WebSocket<T>) -> Result<(), Error>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -1,11 +1,13 @@
 //! What every server command does: announce its listeners, serve until a signal comes, and take leave of its clients.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sockeye::Server;
+use sockeye_engine::Engine;
 use tokio::time::Instant;
 
 use crate::report::{self, Failure};
@@ -18,11 +20,12 @@ where
 {
     // Before the lines, since whoever reads them may send the signal at once.
     let mut signals = Signals::new()?;
-    announce(&server, scheme)?;
+    announce(server.addresses(), scheme, server.is_secure())?;
     let serving = tokio::spawn(serve(server.clone()));
     signals.next().await;
     let leave = async {
-        server.shutdown(GRACE).await;
+        let report = server.shutdown(GRACE).await;
+        tell_of_end(report.closed, report.dropped);
         // Its tasks have ended, or are cancelled now.
         let _ = serving.await;
     };
@@ -33,11 +36,31 @@ where
     Ok(())
 }
 
+/// The same for an engine, whose shards serve already.
+pub(crate) async fn run_engine(engine: Engine, scheme: &str, secure: bool) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    announce(engine.local_addrs(), scheme, secure)?;
+    signals.next().await;
+    // It blocks, while there may be a second signal.
+    let leave = tokio::task::spawn_blocking(move || engine.shutdown(GRACE));
+    tokio::select! {
+        report = leave => if let Ok(report) = report {
+            tell_of_end(report.closed, report.dropped);
+        },
+        () = signals.next() => {}
+    }
+    Ok(())
+}
+
+fn tell_of_end(closed: usize, dropped: usize) {
+    report::talk(format_args!("ended; connections: {closed} closed, {dropped} dropped"));
+}
+
 /// One write for all lines: `sockeye echo … | head -1` has its line, and the server goes on.
-fn announce(server: &Server, scheme: &str) -> Result<(), Failure> {
-    let secure = if server.is_secure() { "s" } else { "" };
+fn announce(addresses: &[impl Display], scheme: &str, secure: bool) -> Result<(), Failure> {
+    let secure = if secure { "s" } else { "" };
     let line = |address| format!("listening on {scheme}{secure}://{address}/\n");
-    let lines: String = server.addresses().iter().map(line).collect();
+    let lines: String = addresses.iter().map(line).collect();
     report::output(lines.as_bytes())
 }
 

@@ -4,6 +4,7 @@
 //! abnormal close or a refusal, 2 wrong usage or I/O. Data goes to stdout and talk to stderr, both through [`report`].
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod args;
 mod connect;
 mod echo;

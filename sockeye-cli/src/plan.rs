@@ -13,13 +13,13 @@ use crate::args::{Arguments, Command, Secret, Threads};
 use crate::connect::Connecting;
 use crate::report::Failure;
 
-pub(crate) use self::server::{Listening, Serving};
+pub(crate) use self::server::{Echoing, Listening};
 
 #[derive(Debug)]
 pub(crate) enum Plan {
     Connect(Connecting),
-    Echo(Listening),
-    Serve(Serving),
+    Echo(Echoing),
+    Serve(Listening),
 }
 
 impl Plan {
@@ -35,7 +35,9 @@ impl Plan {
         match self {
             // One connection; stdin and stdout have their own threads.
             Self::Connect(_) => Some(Threads::ONE),
-            Self::Echo(listening) | Self::Serve(Serving { listening, .. }) => listening.threads,
+            // The shards have theirs.
+            Self::Serve(_) | Self::Echo(Echoing { engine: true, .. }) => Some(Threads::ONE),
+            Self::Echo(Echoing { listening, .. }) => listening.threads,
         }
     }
 }

@@ -10,82 +10,104 @@ use std::process::Stdio;
 use sockeye::{Client, CloseCode, DeflateOptions, Error, Message};
 use support::{Running, Server, closed, file, head, run, sockeye, upgrade};
 
+/// By tasks, and by callbacks.
+const COMMANDS: [&str; 2] = ["echo", "echo --engine"];
+
 #[test]
 fn the_first_lines_are_where_it_listens_one_a_listener() {
-    let mut program = Running::start(&["echo", "--listen", "127.0.0.1:0", "--listen", "localhost:0"]);
-    let mut ports = Vec::new();
-    for _ in 0..2 {
-        let line = program.line();
-        let port = line
-            .strip_prefix("listening on ws://")
-            .and_then(|rest| rest.strip_suffix("/\n"))
-            .and_then(|address| address.rsplit_once(':'))
-            .and_then(|(_, port)| port.parse::<u16>().ok());
-        ports.push(port.expect(&line));
+    for command in COMMANDS {
+        let mut program =
+            Running::spawn(
+                sockeye().args(
+                    command
+                        .split(' ')
+                        .chain(["--listen", "127.0.0.1:0", "--listen", "localhost:0"]),
+                ),
+            );
+        let mut ports = Vec::new();
+        for _ in 0..2 {
+            let line = program.line();
+            let port = line
+                .strip_prefix("listening on ws://")
+                .and_then(|rest| rest.strip_suffix("/\n"))
+                .and_then(|address| address.rsplit_once(':'))
+                .and_then(|(_, port)| port.parse::<u16>().ok());
+            ports.push(port.expect(&line));
+        }
+        assert!(!ports.contains(&0) && ports[0] != ports[1], "{ports:?}");
     }
-    assert!(!ports.contains(&0) && ports[0] != ports[1], "{ports:?}");
 }
 
 #[tokio::test]
 async fn text_and_binary_come_back_on_any_path_from_any_origin() {
-    let server = Server::start("echo", &["--threads", "1"]);
-    let client = Client::builder().origin("https://elsewhere.example").build().unwrap();
-    let mut ws = client.connect(&server.url("/any/path?query")).await.unwrap();
-    for message in [
-        Message::from("smörgås"),
-        Message::from(""),
-        Message::from(vec![0, 255, 13, 10]),
-    ] {
-        ws.send(message.clone()).await.unwrap();
-        assert_eq!(ws.recv().await.unwrap(), Some(message));
+    for command in COMMANDS {
+        let server = Server::start(command, &["--threads", "1"]);
+        let client = Client::builder().origin("https://elsewhere.example").build().unwrap();
+        let mut ws = client.connect(&server.url("/any/path?query")).await.unwrap();
+        for message in [
+            Message::from("smörgås"),
+            Message::from(""),
+            Message::from(vec![0, 255, 13, 10]),
+        ] {
+            ws.send(message.clone()).await.unwrap();
+            assert_eq!(ws.recv().await.unwrap(), Some(message));
+        }
+        ws.close(CloseCode::NORMAL, "").await.unwrap();
+        assert!(!ws.is_compressed());
     }
-    ws.close(CloseCode::NORMAL, "").await.unwrap();
-    assert!(!ws.is_compressed());
 }
 
 #[tokio::test]
 async fn the_first_subprotocol_of_the_client_that_the_server_speaks_is_chosen() {
-    let server = Server::start("echo", &["--subprotocol", "one", "--subprotocol", "two"]);
-    let client = Client::builder()
-        .subprotocol("zero")
-        .subprotocol("two")
-        .subprotocol("one");
-    let ws = client.build().unwrap().connect(&server.url("/")).await.unwrap();
-    assert_eq!(ws.subprotocol(), Some("two"));
+    for command in COMMANDS {
+        let server = Server::start(command, &["--subprotocol", "one", "--subprotocol", "two"]);
+        let client = Client::builder()
+            .subprotocol("zero")
+            .subprotocol("two")
+            .subprotocol("one");
+        let ws = client.build().unwrap().connect(&server.url("/")).await.unwrap();
+        assert_eq!(ws.subprotocol(), Some("two"));
+    }
 }
 
 #[tokio::test]
 async fn compression_is_agreed_on_when_it_was_asked_for() {
-    let server = Server::start("echo", &["--compress", "--threads", "2"]);
-    let client = Client::builder().deflate(DeflateOptions::client()).build().unwrap();
-    let mut ws = client.connect(&server.url("/")).await.unwrap();
-    assert!(ws.is_compressed());
-    let message = Message::from("again and ".repeat(1000));
-    ws.send(message.clone()).await.unwrap();
-    assert_eq!(ws.recv().await.unwrap(), Some(message));
+    for command in COMMANDS {
+        let server = Server::start(command, &["--compress", "--threads", "2"]);
+        let client = Client::builder().deflate(DeflateOptions::client()).build().unwrap();
+        let mut ws = client.connect(&server.url("/")).await.unwrap();
+        assert!(ws.is_compressed());
+        let message = Message::from("again and ".repeat(1000));
+        ws.send(message.clone()).await.unwrap();
+        assert_eq!(ws.recv().await.unwrap(), Some(message));
+    }
 }
 
 #[tokio::test]
 async fn a_message_past_the_limit_closes_with_1009() {
-    let server = Server::start("echo", &["--max-message", "1KiB"]);
-    let mut ws = server.connect("/").await;
-    ws.send("x".repeat(1024)).await.unwrap();
-    assert_eq!(ws.recv().await.unwrap().map(|message| message.len()), Some(1024));
-    ws.send("x".repeat(1025)).await.unwrap();
-    assert_eq!(closed(&mut ws).await.0, CloseCode::MESSAGE_TOO_BIG);
+    for command in COMMANDS {
+        let server = Server::start(command, &["--max-message", "1KiB"]);
+        let mut ws = server.connect("/").await;
+        ws.send("x".repeat(1024)).await.unwrap();
+        assert_eq!(ws.recv().await.unwrap().map(|message| message.len()), Some(1024));
+        ws.send("x".repeat(1025)).await.unwrap();
+        assert_eq!(closed(&mut ws).await.0, CloseCode::MESSAGE_TOO_BIG);
+    }
 }
 
 #[test]
 fn a_request_that_is_no_upgrade_gets_426() {
-    let server = Server::start("echo", &[]);
-    let response = server.request("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert!(response.starts_with("HTTP/1.1 426 "), "{response}");
-    assert!(response.ends_with("this is a WebSocket endpoint\n"), "{response}");
-    let response = server.request("HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert!(
-        response.starts_with("HTTP/1.1 426 ") && response.ends_with("\r\n\r\n"),
-        "{response}"
-    );
+    for command in COMMANDS {
+        let server = Server::start(command, &[]);
+        let response = server.request("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert!(response.starts_with("HTTP/1.1 426 "), "{response}");
+        assert!(response.ends_with("this is a WebSocket endpoint\n"), "{response}");
+        let response = server.request("HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert!(
+            response.starts_with("HTTP/1.1 426 ") && response.ends_with("\r\n\r\n"),
+            "{response}"
+        );
+    }
 }
 
 #[test]
@@ -108,19 +130,24 @@ fn a_self_signed_certificate_is_trusted_when_told_to() {
 
 #[test]
 fn a_certificate_and_its_key_come_from_files() {
-    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let certificate = file("certificate.pem", &certified.cert.pem());
-    let key = file("key.pem", &certified.signing_key.serialize_pem());
-    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
-    let server = Server::start("echo", &["--tls", certificate, key]);
-    let ended = run(&["connect", &server.url("/"), "--ca", certificate], b"hello\n");
-    assert_eq!((ended.code, ended.stdout()), (0, "hello\n"), "{}", ended.stderr);
+    for command in COMMANDS {
+        let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = file("certificate.pem", &certified.cert.pem());
+        let key = file("key.pem", &certified.signing_key.serialize_pem());
+        let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+        let server = Server::start(command, &["--tls", certificate, key]);
+        let ended = run(&["connect", &server.url("/"), "--ca", certificate], b"hello\n");
+        assert_eq!((ended.code, ended.stdout()), (0, "hello\n"), "{}", ended.stderr);
+    }
 }
 
 #[tokio::test]
 async fn each_signal_closes_with_1001_and_ends_with_0() {
-    for signal in ["-TERM", "-INT"] {
-        let server = Server::start("echo", &[]);
+    for (command, signal) in COMMANDS
+        .into_iter()
+        .flat_map(|command| [(command, "-TERM"), (command, "-INT")])
+    {
+        let server = Server::start(command, &[]);
         let mut ws = server.connect("/").await;
         ws.send("served").await.unwrap();
         assert_eq!(ws.recv().await.unwrap(), Some("served".into()));
@@ -128,34 +155,48 @@ async fn each_signal_closes_with_1001_and_ends_with_0() {
         assert_eq!(closed(&mut ws).await.0, CloseCode::GOING_AWAY);
         assert!(matches!(ws.recv().await, Ok(None)));
         assert!(matches!(ws.send("more").await, Err(Error::Send(_))));
-        assert_eq!(server.program.end().code, 0);
+        let ended = server.program.end();
+        assert_eq!(ended.code, 0);
+        assert!(
+            ended.stderr.contains("connections: 1 closed, 0 dropped"),
+            "{}",
+            ended.stderr
+        );
     }
 }
 
 #[test]
 fn l1_clients_that_do_not_answer_the_close_do_not_hold_up_the_end() {
-    let server = Server::start("echo", &[]);
-    let (mut silent, handshaking) = (server.tcp(), server.tcp());
-    silent.write_all(upgrade("/", "").as_bytes()).unwrap();
-    assert!(head(&mut silent).starts_with("HTTP/1.1 101 "));
-    let began = std::time::Instant::now();
-    server.program.signal("-TERM");
-    let mut close = Vec::new();
-    silent.read_to_end(&mut close).unwrap();
-    // RFC 6455 §5.5.1: opcode 8, unmasked from a server, and the code first.
-    assert_eq!((close[0], &close[2..4]), (0x88, &1001_u16.to_be_bytes()[..]));
-    assert_eq!(server.program.end().code, 0);
-    let took = began.elapsed().as_secs_f64();
-    assert!((4.0..8.0).contains(&took), "5 s for who does not answer, not {took}");
-    drop(handshaking);
+    for command in COMMANDS {
+        let server = Server::start(command, &[]);
+        let (mut silent, handshaking) = (server.tcp(), server.tcp());
+        silent.write_all(upgrade("/", "").as_bytes()).unwrap();
+        assert!(head(&mut silent).starts_with("HTTP/1.1 101 "));
+        let began = std::time::Instant::now();
+        server.program.signal("-TERM");
+        let mut close = Vec::new();
+        silent.read_to_end(&mut close).unwrap();
+        // RFC 6455 §5.5.1: opcode 8, unmasked from a server, and the code first.
+        assert_eq!((close[0], &close[2..4]), (0x88, &1001_u16.to_be_bytes()[..]));
+        assert_eq!(server.program.end().code, 0);
+        let took = began.elapsed().as_secs_f64();
+        assert!((4.0..8.0).contains(&took), "5 s for who does not answer, not {took}");
+        drop(handshaking);
+    }
 }
 
 #[test]
 fn out_of_file_descriptors_it_waits_and_goes_on() {
-    let script = r#"ulimit -n 32; exec "$0" echo --listen 127.0.0.1:0 --threads 1"#;
+    for command in COMMANDS {
+        out_of_file_descriptors(command);
+    }
+}
+
+fn out_of_file_descriptors(command: &str) {
+    let script = format!("ulimit -n 32; exec \"$0\" {command} --listen 127.0.0.1:0 --threads 1");
     let program = env!("CARGO_BIN_EXE_sockeye");
     let mut server = Server::of(Running::spawn(
-        std::process::Command::new("sh").args(["-c", script, program]),
+        std::process::Command::new("sh").args(["-c", &script, program]),
     ));
     let mut crowd: Vec<_> = (0..40).map(|_| server.tcp()).collect();
     for tcp in &mut crowd {

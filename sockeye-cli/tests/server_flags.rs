@@ -9,11 +9,11 @@ use std::io::{Read, Write};
 use sockeye::{Client, CloseCode, ConnectError};
 use support::{Server, closed, file, head, run, upgrade};
 
-const COMMANDS: [&str; 2] = ["echo", "serve"];
+const COMMANDS: [&str; 3] = ["echo", "echo --engine", "serve"];
 
 #[test]
 fn origin_lets_in_those_that_are_named() {
-    for (command, same_host) in [("echo", 403), ("serve", 101)] {
+    for (command, same_host) in [("echo", 403), ("echo --engine", 403), ("serve", 101)] {
         let server = Server::start(
             command,
             &["--origin", "https://one.example", "--origin", "https://two.example:444"],

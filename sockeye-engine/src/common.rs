@@ -1,7 +1,7 @@
 //! What the connections of a shard share, while one of them is worked on.
 
-use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::entry::Rest;
 use crate::handler::Cause;
@@ -11,7 +11,7 @@ use crate::options::{Options, SlowSubscriber};
 use crate::pool::Pool;
 use crate::shared::Shared;
 use crate::slab::Key;
-use crate::stream::Stream;
+use crate::stream::{Stream, write_now};
 use crate::timers::Tick;
 use crate::topics::{Publication, Topics};
 
@@ -55,6 +55,13 @@ impl Common {
         }
     }
 
+    /// A connection is gone, and leaves its place to another.
+    pub(crate) fn give_back(&self, rest: &Rest) {
+        if !rest.surplus {
+            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// Keeps the count of all that waits for peers to read.
     pub(crate) fn recount(&mut self, rest: &mut Rest, waiting: usize) {
         let more = (waiting as u64).wrapping_sub(rest.counted as u64);
@@ -66,16 +73,9 @@ impl Common {
     #[inline]
     pub(crate) fn write(&mut self, stream: &mut dyn Stream, out: &mut Vec<u8>, then: &[u8], rest: &mut Rest) {
         let waiting = out.len() - rest.sent;
-        let written = loop {
-            match stream.write(&out[rest.sent..], then) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
-                Err(_) => {
-                    rest.terminate(Cause::Lost);
-                    return;
-                }
-                Ok(written) => break written,
-            }
+        let Ok(written) = write_now(stream, &out[rest.sent..], then) else {
+            rest.terminate(Cause::Lost);
+            return;
         };
         self.counts.add(Count::BytesOut, written as u64);
         if written == waiting + then.len() {

@@ -11,7 +11,7 @@ use mio::{Poll, Waker};
 use socket2::{Domain, Protocol, Socket, Type};
 use sockeye::ServerOptions;
 
-use crate::event_loop::{EventLoop, Listening, MOST_LISTENERS, WAKER};
+use crate::event_loop::{EventLoop, Listening, MOST_LISTENERS, OnAcceptError, WAKER};
 use crate::hand_over::{HandOver, HandedOver};
 use crate::handler::Handler;
 use crate::mailbox::Command;
@@ -20,7 +20,7 @@ use crate::options::{Options, SlowSubscriber};
 use crate::report::{ShutdownReport, Tally};
 use crate::shard::Shard;
 use crate::shared::{Publisher, Shared};
-use crate::wire::Acceptor;
+use crate::wire::{Acceptor, Wire};
 
 /// Sets up an [`Engine`].
 #[must_use]
@@ -30,6 +30,7 @@ pub struct EngineBuilder {
     mailbox_limit: usize,
     listeners: Vec<(Origin, Acceptor)>,
     hand_over: Option<Arc<HandOver>>,
+    on_accept_error: Option<Arc<OnAcceptError>>,
 }
 
 /// Where a listener comes from.
@@ -46,6 +47,7 @@ impl EngineBuilder {
             mailbox_limit: 64 << 20,
             listeners: Vec::new(),
             hand_over: None,
+            on_accept_error: None,
         }
     }
 
@@ -133,6 +135,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Has `tell` called for each error of the system that keeps connections waiting, such as too few file descriptors: on
+    /// the shard's thread, and every 20 ms while it lasts. Such errors end nothing. Default: an event of `tracing` tells.
+    pub fn on_accept_error(mut self, tell: impl Fn(&io::Error) + Send + Sync + 'static) -> Self {
+        self.on_accept_error = Some(Arc::new(tell));
+        self
+    }
+
     /// Binds the listeners and starts the shards. `handler` is called on each shard's thread, with the shard's number.
     ///
     /// # Errors
@@ -174,13 +183,18 @@ impl EngineBuilder {
                 }
             });
             let (shared, options, handler) = (shared.clone(), options.clone(), handler.clone());
-            let hand_over = self.hand_over.clone();
+            let (hand_over, on_accept_error) = (self.hand_over.clone(), self.on_accept_error.clone());
             let run = move || {
+                let registry = poll.registry().try_clone()?;
                 let take = hand_over.map(|take| -> crate::shard::HandOver<_> {
-                    Box::new(move |wire, received| take(HandedOver::new(wire, received)))
+                    Box::new(move |mut wire: Wire, received| {
+                        // What happens to it from now on is not to wake the shard.
+                        let _ = wire.deregister(&registry);
+                        take(HandedOver::new(wire, received));
+                    })
                 });
                 let shard = Shard::new(handler(number), options, number, shared.clone(), take);
-                EventLoop::new(shard, number, shared, poll, listening)?.run()
+                EventLoop::new(shard, number, shared, poll, listening, on_accept_error)?.run()
             };
             threads.push(thread::Builder::new().name(format!("sockeye-{number}")).spawn(run)?);
         }
@@ -278,16 +292,15 @@ impl Engine {
     /// Stops accepting, and takes leave of all connections with code 1001 over half of the time, so that they do not come
     /// back elsewhere all at once; the other half is for their answers. Blocks until all have gone, at most for that time.
     pub fn shutdown(self, within: Duration) -> ShutdownReport {
-        let tally = Arc::new(Tally::new(self.threads.len()));
+        let tally = Arc::new(Tally::default());
         for shard in &self.shared.shards {
             shard.mailbox.post(Command::Shutdown(within, tally.clone()));
         }
-        let report = tally.wait();
         for thread in self.threads {
             // What it has to say it has told by events of tracing.
             let _ = thread.join();
         }
-        report
+        tally.report()
     }
 
     /// Waits until it ends, which only an error of the system's makes it do.

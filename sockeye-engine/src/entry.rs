@@ -60,6 +60,8 @@ pub(crate) struct Rest {
     pub(crate) close_by: Tick,
     /// When the wheel looks at it next; what else it has of this connection is out of date.
     pub(crate) due: Tick,
+    /// Whether there are as many connections as may be without it: it is not counted, and gets no more than an answer.
+    pub(crate) surplus: bool,
     /// Whether the transport had no room when it was last written to.
     pub(crate) blocked: bool,
     /// Whether the queue is to be written when the turn ends.
@@ -70,6 +72,8 @@ pub(crate) struct Rest {
     pub(crate) unread: bool,
     /// Whether the transport has failed, or is to be given up.
     pub(crate) terminated: bool,
+    /// Whether the end of the peer's side is behind what is left to read.
+    pub(crate) ends: bool,
     /// Whether the peer has ended its side.
     pub(crate) hung_up: bool,
     /// Whether the sending side has been ended.
@@ -111,11 +115,13 @@ impl Rest {
             expires: NEVER,
             close_by: NEVER,
             due: NEVER,
+            surplus: false,
             blocked: false,
             corked: false,
             paused: false,
             unread: false,
             terminated: false,
+            ends: false,
             hung_up: false,
             shut_down: false,
         }

@@ -25,6 +25,9 @@ pub(crate) struct Listening {
     pub(crate) spread: bool,
 }
 
+/// Is told why the system gives no connections.
+pub(crate) type OnAcceptError = dyn Fn(&io::Error) + Send + Sync;
+
 pub(crate) struct EventLoop<H: Handler> {
     shard: Shard<H, Wire>,
     number: usize,
@@ -39,6 +42,7 @@ pub(crate) struct EventLoop<H: Handler> {
     began: Instant,
     /// The time when a turn was last done with its connections: looking at the clock takes as long as parsing a message.
     looked: Instant,
+    on_accept_error: Option<Arc<OnAcceptError>>,
 }
 
 impl<H: Handler> EventLoop<H> {
@@ -48,6 +52,7 @@ impl<H: Handler> EventLoop<H> {
         shared: Arc<Shared>,
         poll: Poll,
         mut listening: Vec<Listening>,
+        on_accept_error: Option<Arc<OnAcceptError>>,
     ) -> io::Result<Self> {
         for (at, listening) in listening.iter_mut().enumerate() {
             let token = Token(FIRST_LISTENER - at);
@@ -66,25 +71,27 @@ impl<H: Handler> EventLoop<H> {
             next: number,
             began,
             looked: began,
+            on_accept_error,
         })
     }
 
     /// Runs until the shard has taken leave of all.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
-        let result = loop {
+        loop {
             match self.poll.poll(&mut events, self.timeout()) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => break Err(error),
+                Err(error) => {
+                    tracing::error!(%error, "a shard cannot wait for events, and ends");
+                    return Err(error);
+                }
             }
             self.turn(&events);
             if self.shard.has_left() {
-                break Ok(());
+                return Ok(());
             }
-        };
-        self.shard.report();
-        result
+        }
     }
 
     fn turn(&mut self, events: &Events) {
@@ -156,7 +163,10 @@ impl<H: Handler> EventLoop<H> {
                         io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
                         // Too few descriptors, say. The connection stays in the system's queue.
                         _ => {
-                            tracing::warn!(%error, "the system gave no connection");
+                            match &self.on_accept_error {
+                                Some(tell) => tell(&error),
+                                None => tracing::warn!(%error, "the system gave no connection"),
+                            }
                             self.wait_for_room();
                             return;
                         }

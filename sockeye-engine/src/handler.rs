@@ -73,6 +73,11 @@ pub trait Handler: 'static {
         let _ = socket;
     }
 
+    /// Another thread has called [`Handle::wake`](crate::Handle::wake): once for each time, in the order of all that it asks for.
+    fn woken(&mut self, socket: &mut Socket<'_, Self::Data>) {
+        let _ = socket;
+    }
+
     /// The connection has subscribed to the topic or left it, of which this shard had `before` subscribers and now has
     /// `after`. At its end a connection leaves all its topics, before [`close`](Self::close).
     fn subscription(&mut self, data: &mut Self::Data, topic: &str, before: usize, after: usize) {

@@ -12,7 +12,8 @@
 //! # Threads and async code
 //!
 //! A [`Handle`] sends to a connection, closes it or subscribes it from anywhere; a [`Publisher`] publishes from anywhere; a
-//! [`Deferred`] decides about a request later. They post to the shard, which is woken once for all that comes meanwhile.
+//! [`Deferred`] decides about a request later. They post to the shard, which is woken once for all that comes meanwhile. A
+//! [`Bridge`] is a handler that gives each connection an async task.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::box_collection,
@@ -21,6 +22,7 @@
     reason = "a connection without a buffer holds one word, and buffers go from one to another in their boxes"
 )]
 
+mod bridge;
 mod common;
 mod engine;
 mod entry;
@@ -45,6 +47,7 @@ mod topics;
 mod upgrade;
 mod wire;
 
+pub use self::bridge::{Bridge, Ended, Session, SessionData, SessionError, SessionSender};
 pub use self::engine::{Engine, EngineBuilder, MetricsReader};
 pub use self::filters::TopicError;
 pub use self::hand_over::{HandedOver, HandedStream};

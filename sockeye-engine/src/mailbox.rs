@@ -22,6 +22,7 @@ pub(crate) enum Command {
     Subscribe(Key, Box<str>),
     Unsubscribe(Key, Box<str>),
     Resume(Key),
+    Wake(Key),
     Publish(Arc<str>, Arc<Publication>),
     /// What was decided about a handshake: an `Answer` of the handler's data.
     Decide(Key, Box<dyn Any + Send>),

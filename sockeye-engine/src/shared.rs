@@ -159,6 +159,12 @@ impl Handle {
         self.mailbox.post(Command::Unsubscribe(self.key, filter.into()));
     }
 
+    /// Calls [`Handler::woken`](crate::Handler::woken) with the connection, on its shard's thread: for a handler that keeps
+    /// what other threads have for the connection in a place of its own, and wants to be told when there is something.
+    pub fn wake(&self) {
+        self.mailbox.post(Command::Wake(self.key));
+    }
+
     /// Goes on receiving after [`Socket::pause`](crate::Socket::pause).
     pub fn resume(&self) {
         self.mailbox.post(Command::Resume(self.key));

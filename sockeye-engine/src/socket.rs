@@ -15,6 +15,7 @@ use crate::common::{Common, Notice};
 use crate::entry::{Rest, Subscription};
 use crate::filters::{TopicError, check_name};
 use crate::handler::Cause;
+use crate::mailbox::Command;
 use crate::metrics::Count;
 use crate::options::SlowSubscriber;
 use crate::shared::{Handle, Publisher};
@@ -94,6 +95,13 @@ impl<D> Socket<'_, D> {
     #[must_use]
     pub fn buffered_amount(&self) -> usize {
         self.out.len() - self.rest.sent
+    }
+
+    /// Whether the transport has no room, so that what is sent now waits for the peer to read:
+    /// [`Handler::drain`](crate::Handler::drain) tells when it has read.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.rest.blocked
     }
 
     /// Begins the closing handshake: nothing can be sent any more. Without effect after another Close.
@@ -210,9 +218,16 @@ impl<D> Socket<'_, D> {
         Ok(if taken { Delivery::Queued } else { Delivery::Dropped })
     }
 
-    /// Receives no more until [`Handle::resume`] is called: the peer is held up, by TCP.
+    /// Receives no more until [`resume`](Self::resume) or [`Handle::resume`] is called: the peer is held up, by TCP.
     pub fn pause(&mut self) {
         self.rest.paused = true;
+    }
+
+    /// Goes on receiving after [`pause`](Self::pause), behind what the turn still has to do.
+    pub fn resume(&mut self) {
+        if self.rest.paused {
+            self.common.mailbox.post(Command::Resume(self.rest.key));
+        }
     }
 
     /// The connection, for other threads and async code.

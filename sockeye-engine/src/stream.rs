@@ -41,6 +41,18 @@ pub(crate) trait Stream {
     }
 }
 
+/// One write of both, as much as there is room for, which may be nothing.
+#[inline]
+pub(crate) fn write_now(stream: &mut (impl Stream + ?Sized), bytes: &[u8], then: &[u8]) -> io::Result<usize> {
+    loop {
+        match stream.write(bytes, then) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            written => return written,
+        }
+    }
+}
+
 impl Stream for TcpStream {
     #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

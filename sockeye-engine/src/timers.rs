@@ -50,6 +50,9 @@ impl Wheel {
 
     /// Has the connection looked at then. What is further away than the wheel is round is looked at on the way.
     pub(crate) fn insert(&mut self, key: Key, at: Tick) {
+        if at == NEVER {
+            return;
+        }
         let near = at.clamp(self.now, self.now.saturating_add(SLOTS as Tick - 1));
         self.slots[near as usize % SLOTS].push(Entry { key, at });
         self.next = self.next.min(near);
@@ -61,8 +64,10 @@ impl Wheel {
         (self.next != NEVER).then_some(self.next)
     }
 
-    /// Takes out those whose time has come by `now`, each with the moment that it was entered for.
-    pub(crate) fn expire(&mut self, now: Tick, due: &mut Vec<(Key, Tick)>) {
+    /// Takes out those whose time has come by `now`, each with the moment that it was entered for. `waits` says of others
+    /// that it comes across whether the connection still waits for that moment: those that are gone would go round for as
+    /// long as they could have lasted.
+    pub(crate) fn expire(&mut self, now: Tick, due: &mut Vec<(Key, Tick)>, mut waits: impl FnMut(Key, Tick) -> bool) {
         if now < self.next {
             self.now = self.now.max(now);
             return;
@@ -76,7 +81,8 @@ impl Wheel {
             for entry in slot.drain(..) {
                 match entry.at <= now {
                     true => due.push((entry.key, entry.at)),
-                    false => later.push(entry),
+                    false if waits(entry.key, entry.at) => later.push(entry),
+                    false => {}
                 }
             }
             slot.shrink_to(RETAINED);
@@ -117,7 +123,7 @@ mod tests {
 
     fn run(wheel: &mut Wheel, until: Tick) -> Vec<(Key, Tick)> {
         let mut due = Vec::new();
-        wheel.expire(until, &mut due);
+        wheel.expire(until, &mut due, |_, _| true);
         due
     }
 
@@ -156,6 +162,24 @@ mod tests {
         }
         assert_eq!(run(&mut wheel, 10_000).len(), 3000);
         assert_eq!(wheel.next(), None);
+    }
+
+    #[test]
+    fn those_that_are_gone_do_not_go_round() {
+        let mut slab = Slab::new();
+        let mut wheel = Wheel::new();
+        let (stays, goes) = (slab.insert(()).unwrap(), slab.insert(()).unwrap());
+        for key in [stays, goes] {
+            wheel.insert(key, 100_000);
+            wheel.insert(key, NEVER);
+        }
+        assert_eq!(wheel.len, 2);
+        slab.remove(goes).unwrap();
+        while let Some(next) = wheel.next().filter(|next| *next < 100_000) {
+            wheel.expire(next, &mut Vec::new(), |key, _| slab.get(key).is_some());
+        }
+        assert_eq!(wheel.len, 1);
+        assert_eq!(run(&mut wheel, 100_000), [(stays, 100_000)]);
     }
 
     #[test]

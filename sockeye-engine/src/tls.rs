@@ -25,6 +25,10 @@ impl Tls {
         Ok(Self { tcp, session })
     }
 
+    pub(crate) fn tcp_mut(&mut self) -> &mut TcpStream {
+        &mut self.tcp
+    }
+
     /// The parts, for another driver.
     pub(crate) fn into_parts(self) -> (TcpStream, ServerConnection) {
         (self.tcp, self.session)
@@ -59,11 +63,18 @@ impl Stream for Tls {
         if !Stream::flush(self)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let mut written = self.session.writer().write(bytes)?;
-        if written == bytes.len() && !then.is_empty() {
-            written += self.session.writer().write(then)?;
+        // The session takes 64 KiB at a time. That it is full says nothing about TCP: no event would tell of room there.
+        let mut written = 0;
+        for mut bytes in [bytes, then] {
+            while !bytes.is_empty() {
+                let taken = self.session.writer().write(bytes)?;
+                written += taken;
+                bytes = &bytes[taken..];
+                if !Stream::flush(self)? || taken == 0 {
+                    return Ok(written);
+                }
+            }
         }
-        Stream::flush(self)?;
         Ok(written)
     }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use mio::Registry;
 use mio::net::TcpStream;
 
 use crate::stream::Stream;
@@ -36,6 +37,15 @@ impl Acceptor {
 }
 
 impl Wire {
+    /// Takes it out of a poll.
+    pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        registry.deregister(match self {
+            Self::Plain(tcp) => tcp,
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.tcp_mut(),
+        })
+    }
+
     fn stream(&self) -> &dyn Stream {
         match self {
             Self::Plain(tcp) => tcp,

@@ -26,11 +26,11 @@ impl Handshake {
     }
 
     /// What a client keeps.
-    pub(crate) fn established(established: &Established, uri: Option<WebSocketUri>) -> Self {
+    pub(crate) fn established(established: &Established, uri: WebSocketUri) -> Self {
         Self {
             subprotocol: established.subprotocol().map(Into::into),
             headers: established.headers().clone(),
-            uri: uri.map(Box::new),
+            uri: Some(Box::new(uri)),
         }
     }
 }

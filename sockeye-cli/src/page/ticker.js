@@ -29,6 +29,8 @@ const feed = stayConnected('/ticker', {
       ticker.ticks = ticks.filter(valid).map((tick) => ({ price: tick.price, at: tick.at }));
       ticker.received += ticker.ticks.length;
     } else if (type === 'tick' && valid({ price, at })) {
+      // One that the history had already.
+      if (at === ticker.ticks.at(-1)?.at) return;
       // A clock that was set back would make the line run backwards: start anew.
       if (at < ticker.ticks.at(-1)?.at) ticker.ticks = [];
       ticker.ticks.push({ price, at });

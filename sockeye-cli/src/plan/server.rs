@@ -1,11 +1,14 @@
 //! What `echo` and `serve` will do.
 
+use std::net::TcpListener;
 use std::path::Path;
 
 use sockeye::handshake::OriginPolicy;
 use sockeye::{DeflateOptions, Limits, Listener, Server, ServerOptions, ServerOptionsBuilder, ServerTls, TlsError};
+use sockeye_engine::{Engine, EngineBuilder};
 
 use super::{header, read};
+use crate::addresses::Addresses;
 use crate::args::{Address, EchoArguments, ServeArguments, ServerArguments, ServerTlsArguments, Threads};
 use crate::listen;
 use crate::report::{self, Failure};
@@ -16,28 +19,31 @@ pub(crate) struct Listening {
     pub(crate) addresses: Vec<Address>,
     pub(crate) options: ServerOptions,
     pub(super) threads: Option<Threads>,
-    limits: Limits,
+    max_connections: Option<usize>,
+    max_per_address: Option<usize>,
     tls: Option<ServerTls>,
     /// A certificate of this run, which nobody knows yet.
     certificate: Option<String>,
 }
 
-/// What `serve` needs beyond listeners.
+/// What `echo` needs beyond listeners.
 #[derive(Debug)]
-pub(crate) struct Serving {
+pub(crate) struct Echoing {
     pub(crate) listening: Listening,
-    /// Whether messages for many are compressed.
-    pub(crate) compress: bool,
+    /// Whether the engine serves.
+    pub(crate) engine: bool,
 }
 
 impl Listening {
     fn new(addresses: Vec<Address>, options: ServerOptions, arguments: &ServerArguments) -> Result<Self, Failure> {
         let (tls, certificate) = tls(&arguments.tls)?;
+        let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
         Ok(Self {
             addresses,
             options,
             threads: arguments.threads,
-            limits: limits(arguments),
+            max_connections: arguments.max_connections.map(count),
+            max_per_address: arguments.max_per_address.map(count),
             tls,
             certificate,
         })
@@ -48,7 +54,7 @@ impl Listening {
     pub(crate) async fn bind(&self) -> Result<Server, Failure> {
         let mut server = Server::builder()
             .options(self.options.clone())
-            .limits(self.limits.clone())
+            .limits(self.limits())
             .on_accept_error(listen::tell_of_errors());
         for address in &self.addresses {
             let address = address.as_str();
@@ -57,6 +63,48 @@ impl Listening {
                 .map_err(|error| Failure::usage(format!("cannot listen on {address}: {error}")))?;
             server = server.listener(listener);
         }
+        self.tell_certificate();
+        let server = server.build();
+        Ok(match &self.tls {
+            Some(tls) => server.with_tls(tls.clone()),
+            None => server,
+        })
+    }
+
+    /// The same on the engine, whose listeners open when it starts.
+    pub(crate) fn engine(&self) -> Result<EngineBuilder, Failure> {
+        let mut engine = Engine::builder(self.options.clone()).on_accept_error(listen::tell_of_errors());
+        for address in &self.addresses {
+            let address = address.as_str();
+            let failed = |error| Failure::usage(format!("cannot listen on {address}: {error}"));
+            // Sockets of the engine share a port, also with those of another program of the same user, who would wonder.
+            drop(TcpListener::bind(address).map_err(failed)?);
+            let listening = match &self.tls {
+                Some(tls) => engine.listen_tls(address, tls),
+                None => engine.listen(address),
+            };
+            engine = listening.map_err(failed)?;
+        }
+        if let Some(threads) = self.threads {
+            engine = engine.threads(threads.get());
+        }
+        if let Some(most) = self.max_connections {
+            engine = engine.max_connections(most);
+        }
+        self.tell_certificate();
+        Ok(engine)
+    }
+
+    /// How many connections each address may have on the engine.
+    pub(crate) fn addresses(&self) -> Addresses {
+        Addresses::new(self.max_per_address)
+    }
+
+    pub(crate) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    fn tell_certificate(&self) {
         if let Some(certificate) = &self.certificate {
             report::talk(format_args!(
                 "this certificate is for localhost, 127.0.0.1 and ::1, and is gone with this program. Clients trust it \
@@ -65,15 +113,22 @@ impl Listening {
                 certificate.trim_end()
             ));
         }
-        let server = server.build();
-        Ok(match &self.tls {
-            Some(tls) => server.with_tls(tls.clone()),
-            None => server,
-        })
+    }
+
+    /// The limits of the server of tasks.
+    fn limits(&self) -> Limits {
+        let mut limits = Limits::new();
+        if let Some(most) = self.max_connections {
+            limits = limits.connections(most).refuse_when_full(true);
+        }
+        if let Some(most) = self.max_per_address {
+            limits = limits.connections_per_address(most);
+        }
+        limits
     }
 }
 
-pub(super) fn echo(arguments: EchoArguments) -> Result<Listening, Failure> {
+pub(super) fn echo(arguments: EchoArguments) -> Result<Echoing, Failure> {
     let policy = if arguments.origin.is_empty() {
         OriginPolicy::Any
     } else {
@@ -86,16 +141,16 @@ pub(super) fn echo(arguments: EchoArguments) -> Result<Listening, Failure> {
     let options = options
         .build()
         .map_err(|error| Failure::usage(format!("--subprotocol: {error}")))?;
-    Listening::new(arguments.listen, options, &arguments.server)
+    Ok(Echoing {
+        listening: Listening::new(arguments.listen, options, &arguments.server)?,
+        engine: arguments.engine,
+    })
 }
 
-pub(super) fn serve(arguments: ServeArguments) -> Result<Serving, Failure> {
+pub(super) fn serve(arguments: ServeArguments) -> Result<Listening, Failure> {
     let options = options(&arguments.server)?.origin(OriginPolicy::SameHostOrList(arguments.origin));
     let options = options.build().map_err(Failure::usage)?;
-    Ok(Serving {
-        listening: Listening::new(arguments.listen, options, &arguments.server)?,
-        compress: arguments.server.compress,
-    })
+    Listening::new(arguments.listen, options, &arguments.server)
 }
 
 /// The options of both commands, all of which are known to be possible.
@@ -119,18 +174,6 @@ fn options(arguments: &ServerArguments) -> Result<ServerOptionsBuilder, Failure>
         options = options.header(name, value);
     }
     Ok(options)
-}
-
-fn limits(arguments: &ServerArguments) -> Limits {
-    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-    let mut limits = Limits::new();
-    if let Some(most) = arguments.max_connections {
-        limits = limits.connections(count(most)).refuse_when_full(true);
-    }
-    if let Some(most) = arguments.max_per_address {
-        limits = limits.connections_per_address(count(most));
-    }
-    limits
 }
 
 /// The TLS, if there is to be one, and the certificate if it is new.
@@ -179,7 +222,7 @@ mod tests {
     fn plan(arguments: &[&str]) -> Result<Listening, Failure> {
         let arguments = Arguments::try_parse_from([&["sockeye"], arguments].concat()).unwrap();
         match Plan::new(arguments)? {
-            Plan::Echo(listening) | Plan::Serve(Serving { listening, .. }) => Ok(listening),
+            Plan::Echo(Echoing { listening, .. }) | Plan::Serve(listening) => Ok(listening),
             other => panic!("{other:?}"),
         }
     }

@@ -6,15 +6,11 @@
 
 mod rooms;
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
-use sockeye::transport::Stream;
-use sockeye::{CloseCode, Message, WebSocket};
+use sockeye_engine::{CloseCode, CloseState, Payload, Socket};
 
-pub(super) use self::rooms::Rooms;
-use self::rooms::Seat;
-use super::{End, hold, json, patiently};
+pub(super) use self::rooms::{Rooms, Seat};
+use super::json;
 
 /// What a client may ask for.
 #[derive(Debug, Deserialize)]
@@ -42,50 +38,32 @@ enum Event<'a> {
     Error { text: &'a str },
 }
 
-/// Follows commands until the client closes or the server shuts down.
-pub(super) async fn converse(ws: WebSocket<Stream>, rooms: Arc<Rooms>) {
-    let mut seat = Seat::new(rooms);
-    hold(ws, async |ws| match chat(ws, &mut seat).await {
-        Ok(()) => End::Over,
-        Err(end) => {
-            // A closing handshake may take its time; the room need not wait for it.
-            seat.leave();
-            end
-        }
-    })
-    .await;
-}
-
-async fn chat(ws: &mut WebSocket<Stream>, seat: &mut Seat) -> Result<(), End> {
-    loop {
-        tokio::select! {
-            message = ws.recv() => {
-                let Some(message) = message? else { return Ok(()) };
-                if let Err(refusal) = follow(seat, command(&message)?) {
-                    // After the answers to what was asked before.
-                    for message in seat.waiting() {
-                        patiently(ws.send_prepared(&message)).await?;
-                    }
-                    patiently(ws.send(json(&Event::Error { text: refusal }))).await?;
-                }
-            }
-            event = seat.next() => match event {
-                Some(event) => patiently(ws.send_prepared(&event)).await?,
-                None => return Err(End::Close(CloseCode::POLICY_VIOLATION, super::NOT_READ)),
-            },
-        }
+/// Follows a command; what is none closes the connection, with this code and reason.
+pub(super) fn hear<D>(
+    socket: &mut Socket<'_, D>,
+    rooms: &Rooms,
+    seat: &mut Seat,
+    message: Payload<'_>,
+) -> Result<(), (CloseCode, &'static str)> {
+    // Who had to leave and has not noticed yet.
+    if socket.state() != CloseState::Open {
+        return Ok(());
     }
-}
-
-fn command(message: &Message) -> Result<Command, End> {
-    let text = message
-        .as_text()
-        .ok_or(End::Close(CloseCode::UNSUPPORTED_DATA, "commands are text"))?;
-    serde_json::from_str(text).map_err(|_| End::Close(CloseCode::POLICY_VIOLATION, NO_COMMAND))
+    let Payload::Text(text) = message else {
+        return Err((CloseCode::UNSUPPORTED_DATA, "commands are text"));
+    };
+    let Ok(command) = serde_json::from_str(text) else {
+        return Err((CloseCode::POLICY_VIOLATION, "not a join or say command in JSON"));
+    };
+    if let Err(refusal) = follow(socket, rooms, seat, command) {
+        // By the way that what is said in rooms takes, and so after the answers to what was asked before.
+        let _ = socket.handle().send(json(&Event::Error { text: refusal }));
+    }
+    Ok(())
 }
 
 /// Follows a command, or says why not.
-fn follow(seat: &mut Seat, command: Command) -> Result<(), &'static str> {
+fn follow<D>(socket: &mut Socket<'_, D>, rooms: &Rooms, seat: &mut Seat, command: Command) -> Result<(), &'static str> {
     match command {
         Command::Join { room, name } => {
             let (room, name) = (room.trim(), name.trim());
@@ -95,14 +73,14 @@ fn follow(seat: &mut Seat, command: Command) -> Result<(), &'static str> {
             if !is_length(room, MAX_NAME) {
                 return Err("A room's name has 1 to 32 characters.");
             }
-            seat.join(room, name);
+            rooms.join(socket, seat, room, name);
             Ok(())
         }
         Command::Say { text } if text.trim().is_empty() || !is_length(&text, MAX_TEXT) => {
             Err("A message has 1 to 2000 characters.")
         }
         // As it was written: the page finds its own messages by their text.
-        Command::Say { text } => seat.say(&text),
+        Command::Say { text } => rooms.say(seat, &text),
     }
 }
 
@@ -115,5 +93,3 @@ const MAX_NAME: usize = 32;
 
 /// The longest message, in characters.
 const MAX_TEXT: usize = 2000;
-
-const NO_COMMAND: &str = "not a join or say command in JSON";

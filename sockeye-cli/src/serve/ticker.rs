@@ -1,26 +1,20 @@
 //! `/ticker`: the price of a share that does not exist, five times a second.
 //!
-//! One task makes the prices, each tick is encoded once, and a client that reads slowly misses some: what waits for it
-//! is at most [`BACKLOG`] ticks that it shares with all others.
+//! One task makes the prices and publishes them, and a client that reads slowly misses some.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use sockeye::transport::Stream;
-use sockeye::{Prepared, WebSocket};
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use sockeye_engine::{Publisher, Socket};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Encoder, End, hold, now, patiently};
+use super::{json, now};
 
 #[derive(Debug)]
 pub(super) struct Ticker {
     history: Mutex<VecDeque<Tick>>,
-    ticks: broadcast::Sender<Prepared>,
-    encoder: Encoder,
 }
 
 /// A price at a time, in milliseconds since 1970.
@@ -47,7 +41,7 @@ enum Event<'a> {
 
 impl Ticker {
     /// A ticker that looks as if it had run for a while, so that the first client has something to see.
-    pub(super) fn new(encoder: Encoder) -> Self {
+    pub(super) fn new() -> Self {
         let mut history = VecDeque::with_capacity(HISTORY);
         let period = u64::try_from(PERIOD.as_millis()).unwrap_or(u64::MAX);
         let start = now().saturating_sub(period * HISTORY as u64);
@@ -59,22 +53,23 @@ impl Ticker {
         }
         Self {
             history: Mutex::new(history),
-            ticks: broadcast::Sender::new(BACKLOG),
-            encoder,
         }
     }
 
     /// Makes ticks for as long as the program runs.
-    pub(super) async fn run(self: Arc<Self>) {
+    pub(super) async fn run(self: Arc<Self>, publisher: Publisher) {
         let mut clock = interval(PERIOD);
         clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             clock.tick().await;
-            self.tick(now());
+            self.tick(now(), |event| {
+                // The name is one, and who misses a price gets the next.
+                let _ = publisher.publish(TOPIC, event);
+            });
         }
     }
 
-    fn tick(&self, at: u64) {
+    fn tick(&self, at: u64, publish: impl FnOnce(&str)) {
         let mut history = self.history();
         let price = step(history.back().map_or(MEAN, |tick| tick.price));
         let tick = Tick { price, at };
@@ -83,18 +78,21 @@ impl Ticker {
         }
         history.push_back(tick);
         let event = Event::Tick { symbol: SYMBOL, tick };
-        // An error means that nobody listens.
-        let _ = self.ticks.send(self.encoder.encode(&event));
+        // Under the lock: whoever comes has it in the history, or gets it, or both.
+        publish(&json(&event));
     }
 
-    /// The history and the ticks that follow it: none is missing in between, and none comes twice.
-    fn subscribe(&self) -> (Prepared, broadcast::Receiver<Prepared>) {
+    /// Sends the history and has the ticks follow it. None is missing in between; one that was on its way to the shard comes
+    /// after a history that has it, and is known by its time.
+    pub(super) fn welcome<D>(&self, socket: &mut Socket<'_, D>) {
         let history = self.history();
         let event = Event::History {
             symbol: SYMBOL,
             ticks: &history,
         };
-        (self.encoder.encode(&event), self.ticks.subscribe())
+        let _ = socket.send(json(&event).as_str());
+        // A connection has this one subscription, which no limit forbids.
+        let _ = socket.subscribe(TOPIC);
     }
 
     fn history(&self) -> MutexGuard<'_, VecDeque<Tick>> {
@@ -109,34 +107,7 @@ fn step(price: f64) -> f64 {
     ((price * 100.0).round() / 100.0).max(0.01)
 }
 
-/// Sends ticks until the client closes or the server shuts down. What the client sends means nothing.
-pub(super) async fn converse(ws: WebSocket<Stream>, ticker: &Ticker) {
-    hold(ws, async |ws| match tell(ws, ticker).await {
-        Ok(()) => End::Over,
-        Err(end) => end,
-    })
-    .await;
-}
-
-async fn tell(ws: &mut WebSocket<Stream>, ticker: &Ticker) -> Result<(), End> {
-    let (history, mut ticks) = ticker.subscribe();
-    patiently(ws.send_prepared(&history)).await?;
-    loop {
-        tokio::select! {
-            message = ws.recv() => {
-                if message?.is_none() {
-                    return Ok(());
-                }
-            }
-            tick = ticks.recv() => match tick {
-                Ok(tick) => patiently(ws.send_prepared(&tick)).await?,
-                // Too slow for some of them: go on with the oldest that is still there.
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return Ok(()),
-            },
-        }
-    }
-}
+const TOPIC: &str = "ticker";
 
 const SYMBOL: &str = "SOCK";
 
@@ -149,13 +120,9 @@ const PERIOD: Duration = Duration::from_millis(200);
 /// Ticks that a client gets when it comes: 24 s.
 const HISTORY: usize = 120;
 
-/// Ticks that wait for a slow client.
-const BACKLOG: usize = 16;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::json;
 
     #[test]
     fn events_have_the_form_that_the_page_reads() {
@@ -171,27 +138,14 @@ mod tests {
 
     #[test]
     fn the_history_keeps_its_length_and_the_price_its_bounds() {
-        let ticker = Ticker::new(Encoder { deflate: None });
+        let ticker = Ticker::new();
+        let mut published = 0;
         for at in 0..10_000 {
-            ticker.tick(at);
+            ticker.tick(at, |_| published += 1);
         }
+        assert_eq!(published, 10_000);
         let history = ticker.history();
         assert_eq!(history.len(), HISTORY);
         assert!(history.iter().all(|tick| tick.price > 0.0 && tick.price < 2.0 * MEAN));
-    }
-
-    #[test]
-    fn a_subscriber_that_reads_nothing_holds_no_more_than_the_backlog() {
-        let ticker = Ticker::new(Encoder { deflate: None });
-        let (_, mut ticks) = ticker.subscribe();
-        for at in 0..1000 {
-            ticker.tick(at);
-        }
-        assert!(matches!(
-            ticks.try_recv(),
-            Err(broadcast::error::TryRecvError::Lagged(_))
-        ));
-        let waiting = std::iter::from_fn(|| ticks.try_recv().ok()).count();
-        assert_eq!(waiting, BACKLOG);
     }
 }

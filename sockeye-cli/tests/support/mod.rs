@@ -158,10 +158,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// A command, such as `echo --engine`, with more arguments.
     pub(crate) fn start(command: &str, arguments: &[&str]) -> Self {
-        Self::of(Running::spawn(
-            sockeye().args([command, "--listen", "127.0.0.1:0"]).args(arguments),
-        ))
+        let command = command.split(' ').chain(["--listen", "127.0.0.1:0"]);
+        Self::of(Running::spawn(sockeye().args(command).args(arguments)))
     }
 
     pub(crate) fn of(mut program: Running) -> Self {

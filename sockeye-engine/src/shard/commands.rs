@@ -38,6 +38,10 @@ impl<H: Handler, S: Stream> Shard<H, S> {
                     socket.unsubscribe(&filter);
                 }),
                 Command::Resume(key) => self.resume(key),
+                Command::Wake(key) => {
+                    self.with_socket(key, H::woken);
+                    self.settle(key);
+                }
                 Command::Publish(name, publication) => {
                     if self.common.topics.publish(&name, None, || publication) {
                         self.common.counts.add(Count::Published, 1);

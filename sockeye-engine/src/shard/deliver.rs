@@ -10,7 +10,7 @@ use crate::entry::{Entry, Phase, Rest};
 use crate::handler::{Cause, Handler};
 use crate::metrics::Count;
 use crate::socket::first_of;
-use crate::stream::Stream;
+use crate::stream::{Stream, write_now};
 use crate::topics::{Compression, Pending, Publication, TopicId};
 
 /// What was published in a turn.
@@ -25,7 +25,7 @@ struct Dirty {
     id: TopicId,
     /// Which of the turn's publications are for it.
     numbers: Vec<u32>,
-    /// Who published some of them, and does not get those; sorted.
+    /// The subscribers for whom one of them is not, in order.
     excepts: Vec<u32>,
     /// All of its frames behind each other, by window bits.
     forms: Vec<(u8, Vec<u8>)>,
@@ -55,8 +55,10 @@ impl<H: Handler, S: Stream> Shard<H, S> {
                 let Ok(window) = connection.shared_window() else {
                     continue;
                 };
-                let is_for_all = batch.topics[at].excepts.binary_search(index).is_err();
-                if is_for_all && is_plain(&entry.rest, batch.turn) && (alone || entry.rest.subscriptions().len() == 1) {
+                let excepts = &batch.topics[at].excepts;
+                let all = excepts.is_empty() || excepts.binary_search(index).is_err();
+                let plain = all && is_plain(&entry.rest, batch.turn);
+                if plain && (alone || entry.rest.subscriptions().len() == 1) {
                     batch.topics[at].prepare(&batch.pending, window, &options.compression);
                     let dirty = &batch.topics[at];
                     let form = dirty.form(&batch.pending, window, &options.compression);
@@ -90,8 +92,8 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         // A topic that was left and made anew in between may be there twice.
         topics.dirty.sort_unstable();
         topics.dirty.dedup();
-        let dirty = topics.take_dirty();
-        let dirty = dirty.map(|(id, numbers, excepts)| Dirty {
+        let pending = std::mem::take(&mut topics.turn);
+        let dirty = topics.take_dirty().map(|(id, numbers, excepts)| Dirty {
             id,
             numbers,
             excepts,
@@ -100,7 +102,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         let batch = Batch {
             turn: self.common.turn,
             topics: dirty.collect(),
-            pending: std::mem::take(&mut topics.turn),
+            pending,
         };
         topics.bytes = 0;
         // 0 is the mark of those that have none.
@@ -223,16 +225,9 @@ fn send<D, S: Stream>(
         }
         return;
     }
-    let written = loop {
-        match stream.write(frames, &[]) {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break 0,
-            Err(_) => {
-                rest.terminate(Cause::Lost);
-                return;
-            }
-            Ok(written) => break written,
-        }
+    let Ok(written) = write_now(stream, frames, &[]) else {
+        rest.terminate(Cause::Lost);
+        return;
     };
     common.counts.add(Count::BytesOut, written as u64);
     if written == frames.len() {

@@ -1,7 +1,5 @@
 //! How a connection ends.
 
-use std::sync::atomic::Ordering;
-
 use sockeye_proto::close::{CloseCode, CloseState};
 use sockeye_proto::connection::Connection;
 
@@ -46,8 +44,9 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         self.linger(key);
     }
 
-    /// Ends the sending side when all has left, and all when the peer has ended its own.
+    /// Ends the sending side when all has left, and all when the peer has ended its own, for which a shutdown does not wait.
     pub(super) fn linger(&mut self, key: Key) {
+        let leaving = self.leaving.is_some();
         let Some(entry) = self.slab.get_mut(key) else { return };
         let rest = &mut entry.rest;
         if entry.queue.is_none() && !rest.shut_down {
@@ -59,7 +58,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
             rest.shut_down = true;
             rest.hung_up |= ended.is_err();
         }
-        if rest.hung_up && rest.shut_down {
+        if rest.shut_down && (rest.hung_up || leaving) {
             self.remove(key);
         }
     }
@@ -88,7 +87,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         if let Some(input) = entry.input {
             self.common.pool.put_input(input);
         }
-        self.common.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.common.give_back(&entry.rest);
     }
 
     /// The WebSocket of a connection is over: it leaves its topics, and the handler is told.

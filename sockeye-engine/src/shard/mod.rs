@@ -197,6 +197,18 @@ impl<H: Handler, S: Stream> Shard<H, S> {
             self.tell_of_subscriptions();
         }
         self.flush(key);
+        if let Some(Entry {
+            phase: Phase::Open(connection, _),
+            queue: None,
+            ..
+        }) = self.slab.get_mut(key)
+        {
+            // The answer to a ping that had to wait behind what has just left: nothing else may ever bring it up.
+            connection.resume_output(&mut self.output);
+            if !self.output.is_empty() {
+                self.flush(key);
+            }
+        }
         let Some(entry) = self.slab.get_mut(key) else { return };
         if entry.rest.terminated {
             self.end(key, Cause::Lost);

@@ -24,27 +24,20 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         self.slab.vacant()
     }
 
-    /// Takes a connection on, if there may be one more; else it is told that there is no room.
-    pub(crate) fn adopt(&mut self, mut stream: S) {
-        let limit = self.common.options.max_connections;
-        let connections = &self.common.shared.connections;
-        let taken = self.leaving.is_none() && connections.fetch_add(1, Ordering::Relaxed) < limit;
-        if !taken {
-            if self.leaving.is_none() {
-                connections.fetch_sub(1, Ordering::Relaxed);
-            }
-            self.common.counts.add(Count::Rejected, 1);
-            if !stream.is_secure() {
-                let mut response = Vec::new();
-                unavailable("the server has as many connections as it takes\n").write_http1(&mut response);
-                // One try: a client that has sent nothing has room for this.
-                let _ = stream.write(&response, &[]);
-                let _ = stream.shutdown();
-            }
+    /// Takes a connection on. If there may be no more, its request is read all the same: who is answered while it still
+    /// speaks may not get to read the answer.
+    pub(crate) fn adopt(&mut self, stream: S) {
+        if self.leaving.is_some() {
             return;
         }
         let Some(key) = self.slab.vacant() else { return };
         let mut rest = Rest::new(key, self.common.now);
+        let limit = self.common.options.max_connections;
+        let connections = &self.common.shared.connections;
+        if connections.fetch_add(1, Ordering::Relaxed) >= limit {
+            connections.fetch_sub(1, Ordering::Relaxed);
+            rest.surplus = true;
+        }
         let deadline = self.common.now.saturating_add(self.common.options.times.handshake);
         Self::look_at(&mut self.wheel, &mut rest, deadline);
         let opening = Opening {
@@ -111,9 +104,13 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     }
 
     fn answer(&mut self, key: Key, request: &Request, early: Vec<u8>) {
+        if self.slab.get(key).is_some_and(|entry| entry.rest.surplus) {
+            self.reject(key, &unavailable("the server has as many connections as it takes\n"));
+            return;
+        }
         let mut accepted = match self.common.options.server.negotiate(request) {
             Ok(accepted) => accepted,
-            Err(rejection) if rejection.cause() == RejectionCause::NotUpgrade && self.hand_over.is_some() => {
+            Err(rejection) if self.hand_over.is_some() && is_no_handshake(request, &rejection) => {
                 // All of it, as it came.
                 if let Some(entry) = self.slab.get_mut(key)
                     && let Phase::Opening(opening) = &mut entry.phase
@@ -121,6 +118,13 @@ impl<H: Handler, S: Stream> Shard<H, S> {
                     opening.received.extend_from_slice(&early);
                 }
                 self.hand_over(key);
+                return;
+            }
+            // RFC 9110 §9.3.2: "the server MUST NOT send content in the response" to HEAD.
+            Err(rejection) if request.method() == "HEAD" => {
+                rejection.write_http1(&mut self.output);
+                self.output.truncate(self.output.len() - rejection.body().len());
+                self.rejected(key);
                 return;
             }
             Err(rejection) => {
@@ -212,8 +216,16 @@ impl<H: Handler, S: Stream> Shard<H, S> {
 
     /// Answers with a refusal and ends the connection.
     fn reject(&mut self, key: Key, rejection: &Rejection) {
-        let Some(entry) = self.slab.get_mut(key) else { return };
         rejection.write_http1(&mut self.output);
+        self.rejected(key);
+    }
+
+    /// A refusal is in the output.
+    fn rejected(&mut self, key: Key) {
+        let Some(entry) = self.slab.get_mut(key) else {
+            self.output.clear();
+            return;
+        };
         entry.phase = Phase::Lingering;
         self.opening -= 1;
         self.common.counts.add(Count::Rejected, 1);
@@ -232,10 +244,20 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         let Some(entry) = self.slab.remove(key) else { return };
         self.opening -= 1;
         self.common.counts.add(Count::HandedOver, 1);
-        self.common.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.common.give_back(&entry.rest);
         if let (Some(hand_over), Phase::Opening(opening)) = (&mut self.hand_over, entry.phase) {
             hand_over(entry.stream, opening.received);
         }
+    }
+}
+
+/// Whether a request is for somebody else: it wants no WebSocket, not even by mistake.
+fn is_no_handshake(request: &Request, rejection: &Rejection) -> bool {
+    let headers = request.headers();
+    match rejection.cause() {
+        RejectionCause::NotUpgrade => true,
+        RejectionCause::Method => !headers.contains("Upgrade") && !headers.contains("Sec-WebSocket-Key"),
+        _ => false,
     }
 }
 

@@ -29,14 +29,15 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut reads = 0;
         while let Some(entry) = self.slab.get_mut(key) {
+            entry.rest.ends |= hung_up;
             let read = match &entry.phase {
                 Phase::Opening(_) => self.read_request(key, &mut buffer),
-                Phase::Open(..) => self.read_frames(key, &mut buffer, hung_up),
+                Phase::Open(..) => self.read_frames(key, &mut buffer),
                 Phase::Lingering => self.discard(key, &mut buffer),
                 Phase::Deciding(_) => {
                     // What it says is read when it has been decided on. That it is gone is to be known at once.
                     entry.rest.unread = true;
-                    if hung_up {
+                    if entry.rest.ends {
                         self.end(key, Cause::Lost);
                     }
                     Read::Enough
@@ -67,7 +68,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     }
 
     /// One read, and all that is whole then.
-    fn read_frames(&mut self, key: Key, buffer: &mut [u8], hung_up: bool) -> Read {
+    fn read_frames(&mut self, key: Key, buffer: &mut [u8]) -> Read {
         let Some(entry) = self.slab.get_mut(key) else {
             return Read::Enough;
         };
@@ -132,7 +133,8 @@ impl<H: Handler, S: Stream> Shard<H, S> {
             }
         }
         self.settle(key);
-        let drained = |entry: &Entry<H::Data, S>| length < room && entry.stream.is_drained_by_short_read() && !hung_up;
+        let drained =
+            |entry: &Entry<H::Data, S>| length < room && entry.stream.is_drained_by_short_read() && !entry.rest.ends;
         match self.slab.get(key) {
             Some(entry) if !drained(entry) => Read::More,
             _ => Read::Enough,
@@ -226,7 +228,11 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     /// Takes up what was left when the application paused, and reads on.
     pub(super) fn resume(&mut self, key: Key) {
         let Some(entry) = self.slab.get_mut(key) else { return };
-        entry.rest.paused = false;
+        if !std::mem::take(&mut entry.rest.paused) {
+            return;
+        }
+        // Pings begin anew: what came meanwhile has not been seen.
+        entry.rest.heard(self.common.now);
         if let Some(mut input) = entry.input.take() {
             let filled = input.filled;
             let consumed = self.parse(key, &mut input.bytes[..filled]);

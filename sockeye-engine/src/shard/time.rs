@@ -33,7 +33,10 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         self.common.now = self.common.now.max(now);
         if self.wheel.next().is_some_and(|next| next <= now) {
             let mut due = std::mem::take(&mut self.due);
-            self.wheel.expire(now, &mut due);
+            let slab = &self.slab;
+            self.wheel.expire(now, &mut due, |key, at| {
+                slab.get(key).is_some_and(|entry| entry.rest.due == at)
+            });
             for (key, at) in due.drain(..) {
                 self.look(key, at);
             }
@@ -82,6 +85,10 @@ impl<H: Handler, S: Stream> Shard<H, S> {
             return;
         };
         let rest = &mut entry.rest;
+        if rest.paused && !rest.blocked {
+            // Nobody reads, so nobody can tell whether the peer lives. One that does not read either shows that.
+            rest.heard(now);
+        }
         if rest.close_by <= now {
             self.end(key, Cause::CloseTimeout);
             return;
@@ -174,7 +181,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         let within = self.leaving.as_ref().map_or(NEVER, |leaving| leaving.until);
         match &mut entry.phase {
             Phase::Opening(_) | Phase::Deciding(_) => self.end(key, Cause::Shutdown),
-            Phase::Lingering => {}
+            Phase::Lingering => self.linger(key),
             Phase::Open(connection, _) => {
                 let out = entry.queue.as_deref_mut().unwrap_or(&mut self.output);
                 // RFC 6455 §7.4.1: "1001 indicates that an endpoint is "going away", such as a server going down".
@@ -198,13 +205,6 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     /// Whether a shutdown is under way.
     pub(crate) fn is_leaving(&self) -> bool {
         self.leaving.is_some()
-    }
-
-    /// Tells those who wait for the shutdown that this shard has ended.
-    pub(crate) fn report(&self) {
-        if let Some(leaving) = &self.leaving {
-            leaving.tally.shard_ended();
-        }
     }
 }
 

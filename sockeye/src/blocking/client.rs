@@ -151,8 +151,7 @@ impl Client {
         let connection = Connection::new(Role::Client, settings.config.clone());
         #[cfg(feature = "deflate")]
         let connection = connection.with_deflate(established.deflate());
-        // It follows no redirects, so the caller knows the URI.
-        let handshake = Handshake::established(&established, None);
+        let handshake = Handshake::established(&established, uri.clone());
         Ok(WebSocket::new(
             io,
             connection,

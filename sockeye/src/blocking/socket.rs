@@ -12,6 +12,7 @@ use sockeye_proto::handshake::Headers;
 use sockeye_proto::keepalive::Timing;
 use sockeye_proto::message::{Message, Payload};
 use sockeye_proto::prepared::Prepared;
+use sockeye_proto::uri::WebSocketUri;
 
 use super::deadline::Deadline;
 use super::driver::{Driver, Step};
@@ -106,6 +107,13 @@ impl<S> WebSocket<S> {
     #[must_use]
     pub fn headers(&self) -> &Headers {
         &self.handshake.headers
+    }
+
+    /// Where a client's connection leads; a server's end has none. It shows neither user name nor password in `Debug` and
+    /// `Display`.
+    #[must_use]
+    pub fn uri(&self) -> Option<&WebSocketUri> {
+        self.handshake.uri.as_deref()
     }
 
     /// Whether permessage-deflate was agreed on.

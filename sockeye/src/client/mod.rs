@@ -333,7 +333,7 @@ impl Shared {
         let connection = Connection::new(Role::Client, self.settings.config.clone());
         #[cfg(feature = "deflate")]
         let connection = connection.with_deflate(established.deflate());
-        let handshake = Handshake::established(&established, Some(uri.clone()));
+        let handshake = Handshake::established(&established, uri.clone());
         let driver = Driver::new(io, connection, input, &self.socket);
         Ok(WebSocket::new(driver, handshake))
     }

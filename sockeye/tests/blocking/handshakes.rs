@@ -78,6 +78,7 @@ fn the_last_word_on_the_response_is_the_applications() {
     let ws = client.connect(&format!("ws://{address}/")).unwrap();
     assert_eq!(ws.subprotocol(), Some("b"));
     assert_eq!(ws.headers().text("Set-Cookie"), Some("id=1"));
+    assert_eq!(ws.uri().map(ToString::to_string), Some(format!("ws://{address}/")));
     server.join().unwrap();
 }
 

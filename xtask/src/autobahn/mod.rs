@@ -1,6 +1,6 @@
 //! The Autobahn test suite against both roles, side by side.
 //!
-//! Its `fuzzingclient` opens connections to `sockeye echo`, its `fuzzingserver` is visited by the `autobahn-client`
+//! Its `fuzzingclient` opens connections to `sockeye echo`, by tasks, on the engine, and there under TLS; its `fuzzingserver` is visited by the `autobahn-client`
 //! of the conformance crate, which echoes. The suite is a Python 2.7 program; `conformance/autobahn/install.sh`
 //! puts it into an environment of its own.
 
@@ -41,6 +41,13 @@ const CI_CASES: [&str; 12] = [
     "13.*.11$",
 ];
 
+/// The servers under test, and what `sockeye echo` is to be told for each.
+const SERVERS: [(&str, &[&str]); 3] = [
+    ("server", &[]),
+    ("engine", &["--engine"]),
+    ("engine-tls", &["--engine", "--tls-self-signed"]),
+];
+
 /// The name of the program under test in the suite's report.
 const AGENT: &str = "sockeye";
 
@@ -56,7 +63,7 @@ pub(crate) struct Options {
     /// All 517 cases; compression takes minutes
     #[arg(long, conflicts_with = "cases")]
     all: bool,
-    /// The server's role alone
+    /// The server's role alone: tasks, the engine, and the engine under TLS
     #[arg(long)]
     server: bool,
     /// The client's role alone
@@ -118,15 +125,20 @@ pub(crate) fn run(context: &Context, options: &Options) -> Result<Tally> {
         cases: &cases,
     };
     let mut results = thread::scope(|scope| {
-        let server = server.then(|| scope.spawn(|| run.server(echo.as_deref(), options.url.as_deref())));
-        let client = client
-            .then_some(testee.as_deref())
-            .flatten()
-            .map(|testee| scope.spawn(|| run.client(testee)));
-        [("server", server), ("client", client)]
-            .into_iter()
-            .filter_map(|(role, thread)| Some((role, thread?.join())))
-            .collect::<Vec<_>>()
+        let mut threads = Vec::new();
+        if let Some(url) = options.url.as_deref().filter(|_| server) {
+            threads.push(("server", scope.spawn(|| run.server("server", Tested::Url(url)))));
+        }
+        if let Some(program) = &echo {
+            for (role, flags) in SERVERS {
+                threads.push((role, scope.spawn(|| run.server(role, Tested::Program(program, flags)))));
+            }
+        }
+        if let Some(testee) = testee.as_deref().filter(|_| client) {
+            threads.push(("client", scope.spawn(|| run.client(testee))));
+        }
+        let join = |(role, thread): (_, thread::ScopedJoinHandle<'_, _>)| (role, thread.join());
+        threads.into_iter().map(join).collect::<Vec<_>>()
     });
 
     let mut sum = Tally::default();
@@ -213,6 +225,15 @@ impl Suite {
     }
 }
 
+/// A server under test.
+#[derive(Debug, Clone, Copy)]
+enum Tested<'a> {
+    /// This program, told this.
+    Program(&'a Path, &'a [&'a str]),
+    /// One that runs already.
+    Url(&'a str),
+}
+
 /// One run, of one role or both.
 struct Run<'a> {
     suite: &'a Suite,
@@ -222,20 +243,19 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// The suite's client against an echo server.
-    fn server(&self, echo: Option<&Path>, url: Option<&str>) -> Result<report::Summary> {
+    fn server(&self, role: &str, tested: Tested<'_>) -> Result<report::Summary> {
         let started = Instant::now();
-        let directory = self.suite.directory("server")?;
-        let (_server, url) = match (echo, url) {
-            (Some(program), _) => {
+        let directory = self.suite.directory(role)?;
+        let (_server, url) = match tested {
+            Tested::Program(program, flags) => {
                 let mut command = Command::new(program);
                 command.args(["echo", "--listen", "127.0.0.1:0", "--compress"]);
                 // Section 9 sends messages of 16 MiB, and one in 65,536 fragments; the default limits refuse both.
-                command.args(["--max-message", "64MiB"]);
+                command.args(["--max-message", "64MiB"]).args(flags);
                 let (server, url) = Background::serve(command, &directory.join("server.log"), START)?;
                 (Some(server), url)
             }
-            (None, Some(url)) => (None, url.to_owned()),
-            (None, None) => bail!("no server to test"),
+            Tested::Url(url) => (None, url.to_owned()),
         };
         let mut spec = self.spec(&directory);
         spec["servers"] = json!([{ "agent": AGENT, "url": url }]);

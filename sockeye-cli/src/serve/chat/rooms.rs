@@ -1,46 +1,101 @@
-//! Rooms: who is in them, and a short queue of messages for each.
+//! Rooms: who is in them. Each is a topic of the engine's, which brings what is said there to all.
 //!
-//! One lock holds all rooms; under it, messages are put into queues and nothing is waited for. A member whose queue is
-//! full has stopped to read and leaves the room then and there, so that nobody waits for it and nothing grows.
+//! One lock holds all rooms, of all shards. What is said is published under it, and so everybody in a room gets the same
+//! in the same order. Publishing waits for nothing.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use sockeye::Prepared;
-use tokio::sync::mpsc;
+use sockeye_engine::{Publisher, Socket};
 
 use super::Event;
-use crate::serve::{Encoder, now};
+use crate::serve::{json, now};
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::serve) struct Rooms {
-    encoder: Encoder,
     state: Mutex<State>,
+    /// There is one as soon as somebody has joined.
+    publisher: OnceLock<Publisher>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     rooms: HashMap<String, Room>,
+    /// The next number, of a member or a room.
     next: u64,
 }
 
-/// The members in the order in which they came.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Room {
-    members: BTreeMap<u64, Member>,
+    /// By number, since a name may have wildcards in it.
+    topic: String,
+    /// Names, in the order in which their people came to the chat.
+    members: BTreeMap<u64, String>,
 }
 
+/// The place of one connection: in a room, or in none.
+#[derive(Debug, Default)]
+pub(in crate::serve) struct Seat(Option<Taken>);
+
 #[derive(Debug)]
-struct Member {
-    name: String,
-    queue: mpsc::Sender<Prepared>,
+struct Taken {
+    room: String,
+    topic: String,
+    id: u64,
 }
 
 impl Rooms {
-    pub(in crate::serve) fn new(encoder: Encoder) -> Self {
-        Self {
-            encoder,
-            state: Mutex::default(),
+    /// Has somebody enter a room under a name, or change either. Who joined is told first, and then all.
+    pub(super) fn join<D>(&self, socket: &mut Socket<'_, D>, seat: &mut Seat, room: &str, name: &str) {
+        let publisher = self.publisher.get_or_init(|| socket.publisher());
+        let state = &mut *self.state();
+        let id = match seat.0.take() {
+            Some(taken) => {
+                state.remove(&taken.room, taken.id);
+                if taken.room != room {
+                    socket.unsubscribe(&taken.topic);
+                    state.tell_people(&taken.room, publisher);
+                }
+                taken.id
+            }
+            None => state.number(),
+        };
+        let topic = state.enter(room, id, name);
+        // A connection has this one subscription, which no limit forbids.
+        let _ = socket.subscribe(&topic);
+        let joined = Event::Joined {
+            room,
+            name,
+            people: &state.people(room),
+        };
+        // In line with what is published.
+        let _ = socket.handle().send(json(&joined));
+        state.tell_people(room, publisher);
+        let room = room.to_owned();
+        seat.0 = Some(Taken { room, topic, id });
+    }
+
+    /// Says something to all in the room.
+    pub(super) fn say(&self, seat: &Seat, text: &str) -> Result<(), &'static str> {
+        let (Some(Taken { room, id, .. }), Some(publisher)) = (&seat.0, self.publisher.get()) else {
+            return Err("Join a room first.");
+        };
+        let state = self.state();
+        if let Some(room) = state.rooms.get(room)
+            && let Some(name) = room.members.get(id)
+        {
+            let at = now();
+            room.publish(publisher, &Event::Message { name, text, at });
+        }
+        Ok(())
+    }
+
+    /// Has somebody leave the room, of which those who stay are told.
+    pub(in crate::serve) fn leave(&self, seat: &mut Seat) {
+        if let (Some(taken), Some(publisher)) = (seat.0.take(), self.publisher.get()) {
+            let state = &mut *self.state();
+            state.remove(&taken.room, taken.id);
+            state.tell_people(&taken.room, publisher);
         }
     }
 
@@ -50,241 +105,83 @@ impl Rooms {
 }
 
 impl State {
-    /// Takes a member out of a room, and the room away with the last one.
-    fn remove(&mut self, room: &str, id: u64) -> Option<Member> {
-        let members = &mut self.rooms.get_mut(room)?.members;
-        let member = members.remove(&id);
-        if members.is_empty() {
-            self.rooms.remove(room);
-        }
-        member
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
     }
 
-    /// Tells a room who is there. Those who turn out not to read are not, which the others are told in turn.
-    fn tell_people(&mut self, room: &str, encoder: &Encoder) {
-        while let Some(members) = self.rooms.get(room) {
-            let event = encoder.encode(&Event::People {
-                people: &members.people(),
-            });
-            if !self.publish(room, &event) {
-                break;
+    /// Puts a member into a room, which is made if there is none. Answers its topic.
+    fn enter(&mut self, room: &str, id: u64, name: &str) -> String {
+        if !self.rooms.contains_key(room) {
+            let topic = format!("room/{}", self.number());
+            let members = BTreeMap::new();
+            self.rooms.insert(room.to_owned(), Room { topic, members });
+        }
+        let Some(room) = self.rooms.get_mut(room) else {
+            return String::new();
+        };
+        room.members.insert(id, name.to_owned());
+        room.topic.clone()
+    }
+
+    /// Takes a member out of a room, and the room away with the last one.
+    fn remove(&mut self, room: &str, id: u64) {
+        if let Some(Room { members, .. }) = self.rooms.get_mut(room) {
+            members.remove(&id);
+            if members.is_empty() {
+                self.rooms.remove(room);
             }
         }
     }
 
-    /// Puts a message into each queue of a room; true if that made somebody leave.
-    fn publish(&mut self, room: &str, event: &Prepared) -> bool {
-        let Some(Room { members }) = self.rooms.get_mut(room) else {
-            return false;
-        };
-        let before = members.len();
-        members.retain(|_, member| member.queue.try_send(event.clone()).is_ok());
-        let left = members.len() < before;
-        if members.is_empty() {
-            self.rooms.remove(room);
+    fn people(&self, room: &str) -> Vec<&str> {
+        let members = self.rooms.get(room).map(|room| room.members.values());
+        members.into_iter().flatten().map(String::as_str).collect()
+    }
+
+    /// Tells a room who is there.
+    fn tell_people(&self, room: &str, publisher: &Publisher) {
+        if let Some(found) = self.rooms.get(room) {
+            let people = &self.people(room);
+            found.publish(publisher, &Event::People { people });
         }
-        left
     }
 }
 
 impl Room {
-    fn people(&self) -> Vec<&str> {
-        self.members.values().map(|member| member.name.as_str()).collect()
+    fn publish(&self, publisher: &Publisher, event: &Event<'_>) {
+        // The name is one; a shard that is full, of which the engine's metrics tell, holds up nobody else.
+        let _ = publisher.publish(&self.topic, json(event).as_str());
     }
 }
-
-/// The place of one connection: in a room, or in none yet. Dropped, it is left.
-#[derive(Debug)]
-pub(super) struct Seat {
-    rooms: Arc<Rooms>,
-    taken: Option<Taken>,
-}
-
-#[derive(Debug)]
-struct Taken {
-    room: String,
-    id: u64,
-    queue: mpsc::Receiver<Prepared>,
-}
-
-impl Seat {
-    pub(super) fn new(rooms: Arc<Rooms>) -> Self {
-        Self { rooms, taken: None }
-    }
-
-    /// Enters a room under a name, or changes either.
-    pub(super) fn join(&mut self, room: &str, name: &str) {
-        let rooms = &*self.rooms;
-        let state = &mut *rooms.state();
-        let (id, queue) = match &mut self.taken {
-            None => {
-                let (sender, queue) = mpsc::channel(QUEUE);
-                let id = state.next;
-                state.next += 1;
-                self.taken = Some(Taken {
-                    room: room.into(),
-                    id,
-                    queue,
-                });
-                (id, sender)
-            }
-            Some(taken) => {
-                // Gone already, for not reading: the end of the queue is about to be told.
-                let Some(member) = state.remove(&taken.room, taken.id) else {
-                    return;
-                };
-                if taken.room != room {
-                    state.tell_people(&taken.room, &rooms.encoder);
-                    room.clone_into(&mut taken.room);
-                }
-                (taken.id, member.queue)
-            }
-        };
-        let member = Member {
-            name: name.into(),
-            queue: queue.clone(),
-        };
-        let entered = state.rooms.entry(room.into()).or_default();
-        entered.members.insert(id, member);
-        let joined = rooms.encoder.encode(&Event::Joined {
-            room,
-            name,
-            people: &entered.people(),
-        });
-        // A full queue is found out by what follows.
-        let _ = queue.try_send(joined);
-        drop(queue);
-        state.tell_people(room, &rooms.encoder);
-    }
-
-    /// Says something to all in the room.
-    pub(super) fn say(&self, text: &str) -> Result<(), &'static str> {
-        let Some(Taken { room, id, .. }) = &self.taken else {
-            return Err("Join a room first.");
-        };
-        let rooms = &*self.rooms;
-        let state = &mut *rooms.state();
-        let member = state.rooms.get(room).and_then(|room| room.members.get(id));
-        if let Some(member) = member {
-            let event = rooms.encoder.encode(&Event::Message {
-                name: &member.name,
-                text,
-                at: now(),
-            });
-            if state.publish(room, &event) {
-                state.tell_people(room, &rooms.encoder);
-            }
-        }
-        Ok(())
-    }
-
-    /// The next message for this member: it waits while there is no room; `None` when the member had to leave for not
-    /// reading.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe.
-    pub(super) async fn next(&mut self) -> Option<Prepared> {
-        match &mut self.taken {
-            Some(taken) => taken.queue.recv().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// The messages that are there already.
-    pub(super) fn waiting(&mut self) -> Vec<Prepared> {
-        let Some(taken) = &mut self.taken else {
-            return Vec::new();
-        };
-        std::iter::from_fn(|| taken.queue.try_recv().ok()).collect()
-    }
-
-    pub(super) fn leave(&mut self) {
-        if let Some(taken) = self.taken.take() {
-            let state = &mut *self.rooms.state();
-            state.remove(&taken.room, taken.id);
-            state.tell_people(&taken.room, &self.rooms.encoder);
-        }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.leave();
-    }
-}
-
-/// Messages that wait for a member. They are shared with the others in the room.
-const QUEUE: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn rooms() -> Arc<Rooms> {
-        Arc::new(Rooms::new(Encoder { deflate: None }))
-    }
-
-    fn received(seat: &mut Seat) -> Vec<String> {
-        let messages = seat.waiting();
-        let text = |message: Prepared| String::from_utf8(message.payload().to_vec()).unwrap();
-        messages.into_iter().map(text).collect()
+    #[test]
+    fn people_are_told_in_the_order_in_which_they_came() {
+        let mut state = State::default();
+        let (ada, bob) = (state.number(), state.number());
+        let lobby = state.enter("lobby", bob, "Bob");
+        assert_eq!(state.enter("lobby", ada, "Ada"), lobby);
+        assert_eq!(state.people("lobby"), ["Ada", "Bob"]);
+        assert_ne!(state.enter("#", bob, "Robert"), lobby);
+        assert_eq!(state.people("#"), ["Robert"]);
     }
 
     #[test]
-    fn who_joins_is_told_first_and_then_all() {
-        let rooms = rooms();
-        let (mut ada, mut bob) = (Seat::new(rooms.clone()), Seat::new(rooms));
-        ada.join("lobby", "Ada");
-        received(&mut ada);
-        bob.join("lobby", "Bob");
-        let people = r#"{"type":"people","people":["Ada","Bob"]}"#;
-        let joined = r#"{"type":"joined","room":"lobby","name":"Bob","people":["Ada","Bob"]}"#;
-        assert_eq!(received(&mut ada), [people]);
-        assert_eq!(received(&mut bob), [joined, people]);
-    }
-
-    #[test]
-    fn a_change_of_room_tells_both_and_a_drop_leaves() {
-        let rooms = rooms();
-        let (mut ada, mut bob) = (Seat::new(rooms.clone()), Seat::new(rooms.clone()));
-        ada.join("lobby", "Ada");
-        bob.join("lobby", "Bob");
-        received(&mut ada);
-        bob.join("pool", "Robert");
-        assert_eq!(received(&mut ada), [r#"{"type":"people","people":["Ada"]}"#]);
-        assert!(received(&mut bob).contains(&r#"{"type":"people","people":["Robert"]}"#.to_owned()));
-        drop((ada, bob));
-        assert!(rooms.state().rooms.is_empty(), "empty rooms are not kept");
-    }
-
-    #[test]
-    fn m8_a_member_that_does_not_read_leaves_and_the_others_go_on() {
-        let rooms = rooms();
-        let (mut ada, mut slow) = (Seat::new(rooms.clone()), Seat::new(rooms));
-        ada.join("lobby", "Ada");
-        slow.join("lobby", "Slow");
-        received(&mut ada);
-        let mut last = Vec::new();
-        for _ in 0..2 * QUEUE {
-            ada.say("hello").unwrap();
-            last = received(&mut ada);
-            if last.len() > 1 {
-                break;
-            }
-        }
-        assert_eq!(last.last().unwrap(), r#"{"type":"people","people":["Ada"]}"#);
-        assert_eq!(received(&mut slow).len(), QUEUE, "what came before is still there");
-        // A command of somebody who had to leave does not bring them back.
-        slow.join("lobby", "Slow");
-        slow.say("I am here").unwrap();
-        assert!(received(&mut ada).is_empty());
-        let end = std::pin::pin!(slow.next()).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
-        assert!(matches!(end, std::task::Poll::Ready(None)));
-    }
-
-    #[test]
-    fn nothing_is_said_before_a_room_is_joined() {
-        assert!(Seat::new(rooms()).say("hello").is_err());
+    fn rooms_that_are_empty_are_not_kept() {
+        let mut state = State::default();
+        let ada = state.number();
+        let first = state.enter("lobby", ada, "Ada");
+        state.remove("lobby", ada);
+        state.remove("lobby", ada);
+        assert!(state.rooms.is_empty() && state.people("lobby").is_empty());
+        assert_ne!(
+            state.enter("lobby", ada, "Ada"),
+            first,
+            "what was on its way is not for those who come later"
+        );
     }
 }

@@ -302,14 +302,94 @@ fn a_paused_connection_is_not_read() {
 }
 
 #[test]
+fn the_end_behind_what_was_not_read_yet_is_not_forgotten() {
+    let mut lab = Lab::new();
+    let client = lab.open();
+    lab.say(client, &masked(0x81, b"pause"));
+    lab.wire(client).to_server.extend(masked(0x81, b"last"));
+    lab.end(client);
+    assert!(!lab.is_gone(client));
+    let key = lab.key(client);
+    lab.shared.shards[0].mailbox.post(Command::Resume(key));
+    lab.end_turn();
+    assert_eq!(lab.texts(client), ["last"]);
+    assert!(lab.is_gone(client));
+}
+
+#[test]
 fn beyond_the_limit_there_is_no_room() {
     let mut lab = Lab::with(crate::ServerOptions::default(), |options| options.max_connections = 2);
     let (first, _second) = (lab.open(), lab.open());
     let third = lab.connect();
+    assert!(
+        lab.hear(third).is_empty(),
+        "an answer before the end of the request may not be read"
+    );
+    lab.say(third, REQUEST);
     assert!(lab.hear(third).starts_with(b"HTTP/1.1 503 "));
+    lab.end(third);
     assert!(lab.is_gone(third));
     lab.end(first);
-    lab.open();
+    let fourth = lab.open();
+    let fifth = lab.connect();
+    lab.say(fifth, REQUEST);
+    assert!(
+        lab.hear(fifth).starts_with(b"HTTP/1.1 503 "),
+        "who was refused leaves no place"
+    );
+    lab.end(fourth);
+}
+
+#[test]
+fn the_answer_to_head_has_no_content() {
+    let mut lab = Lab::new();
+    let client = lab.connect();
+    lab.say(client, b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = lab.hear(client);
+    assert!(answer.starts_with(b"HTTP/1.1 426 ") && answer.ends_with(b"\r\n\r\n"));
+}
+
+#[test]
+fn what_wants_no_websocket_is_handed_over_with_all_that_was_said() {
+    let post = b"POST /login HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi".to_vec();
+    for (request, handed_over) in [
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), true),
+        (b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), true),
+        (post, true),
+        (replace("GET", "POST"), false),
+        (replace("Version: 13", "Version: 12"), false),
+        (REQUEST.to_vec(), false),
+    ] {
+        let mut lab = Lab::handing_over();
+        let client = lab.connect();
+        lab.say(client, &request);
+        let handed = lab.handed_over.take();
+        assert_eq!(lab.hear(client).is_empty(), handed_over);
+        assert_eq!(handed, if handed_over { vec![request] } else { Vec::new() });
+    }
+}
+
+#[test]
+fn after_a_resume_it_goes_on_where_it_stopped() {
+    let mut lab = Lab::new();
+    let client = lab.open();
+    lab.wire(client).room = Some(0);
+    // The second finds no room, since the first waits.
+    lab.text(client, "pause until drained");
+    lab.text(client, "later");
+    assert!(lab.hear(client).is_empty());
+    lab.give_room(client, None);
+    assert_eq!(lab.texts(client), ["pause until drained", "later"]);
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_clients_to_hang_up() {
+    let mut lab = Lab::new();
+    let client = lab.open();
+    lab.say(client, &masked(0x88, &[]));
+    assert!(lab.wire(client).server_ended && !lab.is_gone(client));
+    lab.leave();
+    assert!(lab.is_gone(client));
 }
 
 fn replace(from: &str, to: &str) -> Vec<u8> {

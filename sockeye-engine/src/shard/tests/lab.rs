@@ -169,6 +169,10 @@ impl Handler for Obedient {
             ["terminate"] => socket.terminate(),
             ["panic"] => panic!("asked to"),
             ["pause"] => socket.pause(),
+            ["pause", "until", "drained"] => {
+                let _ = socket.send(message);
+                socket.pause();
+            }
             _ => drop(socket.send(message)),
         }
     }
@@ -183,6 +187,7 @@ impl Handler for Obedient {
 
     fn drain(&mut self, socket: &mut Socket<'_, u64>) {
         self.note(Told::Drain(socket.buffered_amount()));
+        socket.resume();
     }
 
     fn subscription(&mut self, _data: &mut u64, topic: &str, before: usize, after: usize) {
@@ -209,6 +214,8 @@ pub(super) struct Lab {
     pub(super) shard: Shard<Obedient, Server>,
     pub(super) shared: Arc<Shared>,
     pub(super) handler: Obedient,
+    /// What had been received on connections that were handed over.
+    pub(super) handed_over: Rc<RefCell<Vec<Vec<u8>>>>,
     now: Duration,
     clients: Vec<(Key, Memory)>,
 }
@@ -230,9 +237,24 @@ impl Lab {
             shard: Shard::new(handler.clone(), Arc::new(options), 0, shared.clone(), None),
             shared,
             handler,
+            handed_over: Rc::default(),
             now: Duration::ZERO,
             clients: Vec::new(),
         }
+    }
+
+    /// With somebody who takes what is no WebSocket.
+    pub(super) fn handing_over() -> Self {
+        let mut lab = Self::new();
+        let handed_over = lab.handed_over.clone();
+        lab.shard.hand_over = Some(Box::new(move |_, received| handed_over.borrow_mut().push(received)));
+        lab
+    }
+
+    /// A shutdown begins.
+    pub(super) fn leave(&mut self) {
+        self.shard.leave(Duration::from_secs(10), Arc::default());
+        self.end_turn();
     }
 
     /// A policy for slow subscribers, with room for so many bytes.

@@ -119,7 +119,7 @@ fn a_shutdown_paces_its_closes_and_counts() {
     let mut lab = Lab::new();
     let clients: Vec<_> = (0..100).map(|_| lab.open()).collect();
     let opening = lab.connect();
-    let tally = Arc::new(Tally::new(1));
+    let tally = Arc::new(Tally::default());
     lab.shared.shards[0]
         .mailbox
         .post(Command::Shutdown(s(10), tally.clone()));
@@ -144,8 +144,7 @@ fn a_shutdown_paces_its_closes_and_counts() {
         "not all at once: {told:?}"
     );
     assert!(lab.shard.has_left());
-    lab.shard.report();
-    let report = tally.wait();
+    let report = tally.report();
     assert_eq!((report.closed, report.dropped), (90, 10));
     // Who comes now is not taken on.
     let late = lab.connect();

@@ -1,0 +1,82 @@
+//! The echo as callbacks on the engine's shards.
+//!
+//! No message is lost: who does not read what comes back is not read from either.
+
+use sockeye_engine::{CloseState, Decision, Delivery, Handler, Message, Payload, Socket, Upgrade};
+
+use crate::addresses::{Addresses, Place};
+use crate::listen;
+use crate::plan::Listening;
+use crate::report::Failure;
+
+pub(super) async fn run(plan: &Listening) -> Result<(), Failure> {
+    let addresses = plan.addresses();
+    let engine = plan.engine()?.start(move |_shard| Echo {
+        addresses: addresses.clone(),
+    });
+    let engine = engine.map_err(|error| Failure::usage(format!("the engine does not start: {error}")))?;
+    listen::run_engine(engine, "ws", plan.is_secure()).await
+}
+
+struct Echo {
+    addresses: Addresses,
+}
+
+impl Handler for Echo {
+    type Data = (Held, Place);
+
+    fn upgrade(&mut self, request: &mut Upgrade<'_, Self::Data>) -> Decision<Self::Data> {
+        match self.addresses.admit(request.peer_addr()) {
+            Ok(place) => Decision::Accept((None, place)),
+            Err(rejection) => Decision::Reject(rejection),
+        }
+    }
+
+    fn message(&mut self, socket: &mut Socket<'_, Self::Data>, message: Payload<'_>) {
+        socket.data.0 = send_back(socket, message);
+    }
+
+    fn drain(&mut self, socket: &mut Socket<'_, Self::Data>) {
+        let held = socket.data.0.take();
+        socket.data.0 = send_on(socket, held);
+    }
+}
+
+/// A message that found no room.
+pub(crate) type Held = Option<Box<Message>>;
+
+/// Sends a message back. If the client has not read what was sent before, nothing is received until it has; a message for
+/// which there is no room then is given back, for [`send_on`].
+pub(crate) fn send_back<D>(socket: &mut Socket<'_, D>, message: Payload<'_>) -> Held {
+    match socket.send(message) {
+        Delivery::Sent => None,
+        Delivery::Queued => {
+            socket.pause();
+            None
+        }
+        // After a Close nothing is sent any more (RFC 6455 §5.5.1).
+        Delivery::Dropped if socket.state() != CloseState::Open => None,
+        Delivery::Dropped => {
+            socket.pause();
+            Some(Box::new(match message {
+                Payload::Text(text) => text.into(),
+                Payload::Binary(bytes) => bytes.to_vec().into(),
+            }))
+        }
+    }
+}
+
+/// The client has read something. When it has read all, what was held is sent, and it is received from again.
+pub(crate) fn send_on<D>(socket: &mut Socket<'_, D>, held: Held) -> Held {
+    if socket.buffered_amount() > 0 {
+        return held;
+    }
+    if let Some(message) = held {
+        // One message always has room behind nothing.
+        if socket.send(&*message) == Delivery::Queued {
+            return None;
+        }
+    }
+    socket.resume();
+    None
+}
