@@ -41,6 +41,8 @@ pub(crate) struct EventLoop<H: Handler> {
     again_at: Option<Instant>,
     next: usize,
     began: Instant,
+    /// The time when a turn was last done with its connections: looking at the clock takes as long as parsing a message.
+    looked: Instant,
     on_accept_error: Option<Arc<OnAcceptError>>,
 }
 
@@ -58,6 +60,7 @@ impl<H: Handler> EventLoop<H> {
             poll.registry()
                 .register(&mut listening.socket, token, Interest::READABLE)?;
         }
+        let began = Instant::now();
         Ok(Self {
             shard,
             number,
@@ -67,7 +70,8 @@ impl<H: Handler> EventLoop<H> {
             pending: false,
             again_at: None,
             next: number,
-            began: Instant::now(),
+            began,
+            looked: began,
             on_accept_error,
         })
     }
@@ -105,7 +109,8 @@ impl<H: Handler> EventLoop<H> {
         if self.pending && self.again_at.is_none_or(|at| at <= start) {
             self.accept();
         }
-        self.shard.end_turn(start.elapsed());
+        self.looked = Instant::now();
+        self.shard.end_turn(self.looked.saturating_duration_since(start));
         let registry = self.poll.registry();
         // A connection that is gone from the system shows that when it is read.
         self.shard
@@ -130,9 +135,10 @@ impl<H: Handler> EventLoop<H> {
         if self.shard.has_work() || (self.pending && self.again_at.is_none()) {
             return Some(Duration::ZERO);
         }
-        let tick = self.shard.next_tick().map(|at| at.saturating_sub(self.began.elapsed()));
+        let now = self.looked.saturating_duration_since(self.began);
+        let tick = self.shard.next_tick().map(|at| at.saturating_sub(now));
         let again = self.again_at.filter(|_| self.pending);
-        let again = again.map(|at| at.saturating_duration_since(Instant::now()));
+        let again = again.map(|at| at.saturating_duration_since(self.looked));
         tick.into_iter().chain(again).min()
     }
 

@@ -3,7 +3,8 @@
 //! A message that is published is kept until the turn ends; then each subscriber gets all that came for it in one write.
 //! A message to nobody is not even encoded.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use sockeye_proto::prepared::Prepared;
@@ -78,8 +79,7 @@ pub(crate) struct Topics {
 #[derive(Debug, Default)]
 pub(crate) struct Topic {
     name: Arc<str>,
-    /// In order, which is about that of their sockets in the system's memory: it is there that a small message takes its time.
-    subscribers: BTreeSet<u32>,
+    subscribers: HashSet<u32, BuildHasherDefault<ByIndex>>,
     /// Which publications of the turn are for it.
     pub(crate) pending: Vec<u32>,
     /// Whom one of them is not for: those who published it.
@@ -220,3 +220,25 @@ impl Topics {
 
 /// Publications of a turn for which a topic keeps room.
 const RETAINED: usize = 64;
+
+/// Indices are the shard's own, so that nobody can choose them to collide.
+#[derive(Debug, Default, Clone)]
+struct ByIndex(u64);
+
+impl Hasher for ByIndex {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, index: u32) {
+        // Fibonacci hashing: the table looks at high and low bits.
+        let spread = (self.0 ^ u64::from(index)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = spread ^ spread >> 32;
+    }
+}

@@ -10,7 +10,7 @@ use crate::tally::Tally;
 /// The options of `cargo xtask bench`, which the harness reads.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// echo, deflate, tls, memory, parse; --quick; --only SERVER,…; --cells CELL,…; --list; --help
+    /// echo, broadcast, shards, deflate, tls, memory, parse; --quick; --only SERVER,…; --cells CELL,…; --list; --help
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
     arguments: Vec<String>,
 }

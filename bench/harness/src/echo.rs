@@ -1,4 +1,4 @@
-//! Messages there and back: rounds over all servers, with the references in between.
+//! Messages there and back, or from one to many: rounds over all servers, with the references in between.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cells::{self, Cell};
+use crate::cells::{self, BARRED, Bar, Cell};
 use crate::environment::Environment;
-use crate::process::{Measured, Running, load};
-use crate::servers::{RAW, Server, UWS};
+use crate::process::{Asked, Measured, Running, load};
+use crate::servers::{Server, references};
 use crate::stats::Summary;
 use crate::{Args, Task, plot, report};
 
@@ -23,10 +23,14 @@ pub(crate) struct Run {
     /// Which round.
     round: usize,
     measured: Measured,
-    /// Server CPU per message of uWebSockets just before and after (their mean), divided by this run's.
-    to_uws: Option<f64>,
+    /// Server CPU per message of the first reference just before and after (their mean), divided by this run's.
+    to_first: Option<f64>,
     /// The same of raw TCP.
     to_raw: Option<f64>,
+    /// The same of the server that the cell's bar is about.
+    to_bar: Option<f64>,
+    /// Messages a second, divided by those of the first reference just before and after.
+    speed: Option<f64>,
 }
 
 /// All runs of one server in one cell, and their middle.
@@ -37,8 +41,10 @@ pub(crate) struct Row {
     pub(crate) version: String,
     pub(crate) rate: Option<Summary>,
     pub(crate) server_ns: Option<Summary>,
-    pub(crate) to_uws: Option<Summary>,
+    pub(crate) to_first: Option<Summary>,
     pub(crate) to_raw: Option<Summary>,
+    pub(crate) to_bar: Option<Summary>,
+    pub(crate) speed: Option<Summary>,
     pub(crate) p50_us: Option<Summary>,
     pub(crate) p99_us: Option<Summary>,
     pub(crate) p999_us: Option<Summary>,
@@ -55,6 +61,10 @@ pub(crate) struct Row {
 pub(crate) struct CellResult {
     pub(crate) cell: &'static str,
     pub(crate) label: &'static str,
+    #[serde(skip)]
+    pub(crate) task: Task,
+    /// What the engine has to reach.
+    pub(crate) bar: Option<Bar>,
     pub(crate) rows: Vec<Row>,
 }
 
@@ -95,7 +105,7 @@ fn measure(args: &Args, environment: &Environment, cell: &'static Cell, able: &[
     for round in 0..args.repeats() {
         // Which server and what it took, in order of time.
         let mut done: Vec<(usize, Measured)> = Vec::new();
-        for index in order(able) {
+        for index in order(able, &references(cell.task)) {
             if rows[index].failure.is_some() {
                 continue;
             }
@@ -107,29 +117,55 @@ fn measure(args: &Args, environment: &Environment, cell: &'static Cell, able: &[
                 }
             }
         }
-        let costs: Vec<(&str, f64)> = done
-            .iter()
-            .map(|(index, measured)| (able[*index].name.as_str(), measured.server_ns_per_message))
-            .collect();
-        let ratios: Vec<_> = (0..done.len())
-            .map(|at| (ratio(&costs, at, UWS), ratio(&costs, at, RAW)))
-            .collect();
-        for ((index, measured), (to_uws, to_raw)) in done.into_iter().zip(ratios) {
+        let ratios = ratios(cell, able, &done);
+        for ((index, measured), [to_first, to_raw, to_bar, speed]) in done.into_iter().zip(ratios) {
             rows[index].runs.push(Run {
                 round,
                 measured,
-                to_uws,
+                to_first,
                 to_raw,
+                to_bar,
+                speed,
             });
         }
     }
-    warn_of_others(rows.iter().flat_map(|row| &row.runs));
+    if cell.task != Task::Shards {
+        warn_of_others(rows.iter().flat_map(|row| &row.runs));
+    }
     rows.iter_mut().for_each(Row::sum_up);
     Ok(CellResult {
         cell: cell.name,
         label: cell.label,
+        task: cell.task,
+        bar: cell.bar(),
         rows,
     })
+}
+
+/// What each run of a round is compared with.
+fn ratios(cell: &Cell, able: &[&Server], done: &[(usize, Measured)]) -> Vec<[Option<f64>; 4]> {
+    let figures = |figure: fn(&Measured) -> f64| -> Vec<(&str, f64)> {
+        let named = done
+            .iter()
+            .map(|(index, measured)| (able[*index].name.as_str(), figure(measured)));
+        named.collect()
+    };
+    let (costs, times) = (figures(|m| m.server_ns_per_message), figures(|m| 1.0 / m.rate));
+    let [first, raw] = references(cell.task);
+    let of_bar = |at: usize| {
+        let bar = cell.bar().filter(|_| costs[at].0 == BARRED)?;
+        ratio(&costs, at, bar.reference)
+    };
+    (0..done.len())
+        .map(|at| {
+            [
+                ratio(&costs, at, first),
+                ratio(&costs, at, raw),
+                of_bar(at),
+                ratio(&times, at, first),
+            ]
+        })
+        .collect()
 }
 
 /// The load spins, so what it did not get of its core went to other programs, and so did as much of the server's.
@@ -146,8 +182,9 @@ fn warn_of_others<'a>(runs: impl Iterator<Item = &'a Run>) {
 }
 
 /// The order of one round: the references, two servers, the references, …, the references.
-fn order(able: &[&Server]) -> Vec<usize> {
-    let (references, others): (Vec<usize>, Vec<usize>) = (0..able.len()).partition(|index| able[*index].is_reference());
+fn order(able: &[&Server], references: &[&str]) -> Vec<usize> {
+    let is_reference = |index: &usize| references.contains(&able[*index].name.as_str());
+    let (references, others): (Vec<usize>, Vec<usize>) = (0..able.len()).partition(is_reference);
     let mut order = references.clone();
     for group in others.chunks(BETWEEN) {
         order.extend(group);
@@ -172,8 +209,13 @@ fn ratio(costs: &[(&str, f64)], at: usize, reference: &str) -> Option<f64> {
 
 /// A new process of the server, for one run.
 fn once(args: &Args, environment: &Environment, cell: &Cell, server: &Server) -> Result<Measured> {
-    let deflate = cell.task == Task::Deflate;
-    let running = Running::start(environment, server, cell.task, deflate)?;
+    let asked = Asked {
+        deflate: cell.task == Task::Deflate,
+        tls: cell.task == Task::Tls,
+        broadcast: cell.is_broadcast(),
+        shared: cell.task == Task::Shards,
+    };
+    let running = Running::start(environment, server, asked)?;
     let mut arguments: Vec<String> = vec![
         format!("--connections={}", cell.connections),
         format!("--depth={}", cell.depth),
@@ -185,13 +227,7 @@ fn once(args: &Args, environment: &Environment, cell: &Cell, server: &Server) ->
     if server.is_raw() {
         arguments.push("--raw".into());
     }
-    if deflate {
-        arguments.push("--deflate".into());
-    }
-    if cell.task == Task::Tls {
-        arguments.push(format!("--tls={}", environment.certificate.display()));
-    }
-    let measured: Measured = load(environment, &running, &arguments)?;
+    let measured: Measured = load(environment, &running, asked, &arguments)?;
     if !measured.server_ns_per_message.is_normal() {
         bail!("the server took no CPU time");
     }
@@ -206,8 +242,10 @@ impl Row {
             version: server.version(),
             rate: None,
             server_ns: None,
-            to_uws: None,
+            to_first: None,
             to_raw: None,
+            to_bar: None,
+            speed: None,
             p50_us: None,
             p99_us: None,
             p999_us: None,
@@ -227,17 +265,20 @@ impl Row {
             of(|m| m.latency_us.p999),
         );
         let wire_bytes = of(|m| m.wire_bytes_received);
-        let to_uws = Summary::of(self.runs.iter().filter_map(|run| run.to_uws));
-        let to_raw = Summary::of(self.runs.iter().filter_map(|run| run.to_raw));
+        let ratios = |ratio: fn(&Run) -> Option<f64>| Summary::of(self.runs.iter().filter_map(ratio));
+        let (to_first, to_raw) = (ratios(|run| run.to_first), ratios(|run| run.to_raw));
+        let (to_bar, speed) = (ratios(|run| run.to_bar), ratios(|run| run.speed));
         (self.rate, self.server_ns, self.busy) = (rate, server_ns, busy);
         (self.p50_us, self.p99_us, self.p999_us) = latencies;
-        (self.wire_bytes, self.to_uws, self.to_raw) = (wire_bytes, to_uws, to_raw);
+        (self.wire_bytes, self.to_first, self.to_raw) = (wire_bytes, to_first, to_raw);
+        (self.to_bar, self.speed) = (to_bar, speed);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::servers::{RAW, UWS};
 
     #[test]
     fn a_run_is_compared_with_the_references_around_it() {

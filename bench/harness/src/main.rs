@@ -30,6 +30,10 @@ use servers::{Server, Servers};
 enum Task {
     /// Messages there and back: server CPU per message, rates, latencies
     Echo,
+    /// From one to many: server CPU per delivery, rates, latencies
+    Broadcast,
+    /// One shard of the engine, and two
+    Shards,
     /// The same under permessage-deflate without context takeover
     Deflate,
     /// The same over TLS
@@ -179,7 +183,9 @@ fn measure(args: &Args, environment: &Environment, servers: &Servers) -> Result<
         ok &= match task {
             Task::Parse => true,
             Task::Memory => memory::run(args, environment, &chosen, &output)?,
-            Task::Echo | Task::Deflate | Task::Tls => echo::run(args, environment, task, &chosen, &output)?,
+            Task::Echo | Task::Broadcast | Task::Shards | Task::Deflate | Task::Tls => {
+                echo::run(args, environment, task, &chosen, &output)?
+            }
         };
     }
     println!("written to {}", output.display());

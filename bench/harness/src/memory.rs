@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::environment::Environment;
-use crate::process::{Running, load};
+use crate::process::{Asked, Running, load};
 use crate::servers::Server;
 use crate::{Args, Task, report};
 
@@ -27,6 +27,8 @@ pub(crate) struct Row {
     pub(crate) plain: Option<f64>,
     /// The same with permessage-deflate negotiated.
     pub(crate) deflate: Option<f64>,
+    /// The same over TLS, without deflate.
+    pub(crate) tls: Option<f64>,
     pub(crate) failure: Option<String>,
 }
 
@@ -41,16 +43,20 @@ pub(crate) fn run(args: &Args, environment: &Environment, chosen: &[&Server], ou
             version: server.version(),
             plain: None,
             deflate: None,
+            tls: None,
             failure: None,
         };
-        match once(args, environment, server, false) {
-            Ok(bytes) => row.plain = Some(bytes),
-            Err(error) => row.failure = Some(format!("{error:#}")),
-        }
-        if server.has_deflate() {
-            match once(args, environment, server, true) {
-                Ok(bytes) => row.deflate = Some(bytes),
-                Err(error) => row.failure = Some(format!("with deflate: {error:#}")),
+        let plain = Asked::default();
+        let (deflate, tls) = (Asked { deflate: true, ..plain }, Asked { tls: true, ..plain });
+        let ways = [
+            (true, plain, "plain", &mut row.plain),
+            (server.has_deflate(), deflate, "with deflate", &mut row.deflate),
+            (server.has_tls(), tls, "over TLS", &mut row.tls),
+        ];
+        for (_, asked, what, place) in ways.into_iter().filter(|way| way.0) {
+            match once(args, environment, server, asked) {
+                Ok(bytes) => *place = Some(bytes),
+                Err(error) => row.failure = Some(format!("{what}: {error:#}")),
             }
         }
         if let Some(failure) = &row.failure {
@@ -66,14 +72,14 @@ pub(crate) fn run(args: &Args, environment: &Environment, chosen: &[&Server], ou
     Ok(rows.iter().all(|row| row.failure.is_none()))
 }
 
-fn once(args: &Args, environment: &Environment, server: &Server, deflate: bool) -> Result<f64> {
-    let running = Running::start(environment, server, Task::Memory, deflate)?;
+fn once(args: &Args, environment: &Environment, server: &Server, asked: Asked) -> Result<f64> {
+    let running = Running::start(environment, server, asked)?;
     let connections = format!("--connections={}", args.connections());
     let mut arguments: Vec<String> = vec!["--memory".into(), connections];
-    if deflate {
+    if asked.deflate {
         // Long enough that no server finds it too short to compress.
-        arguments.extend(["--deflate".into(), "--payload=json".into(), "--size=1024".into()]);
+        arguments.extend(["--payload=json".into(), "--size=1024".into()]);
     }
-    let measured: Measured = load(environment, &running, &arguments)?;
+    let measured: Measured = load(environment, &running, asked, &arguments)?;
     Ok(measured.bytes_per_connection)
 }

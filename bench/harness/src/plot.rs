@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::Task;
 use crate::echo::{CellResult, Row};
 use crate::stats::Summary;
 
@@ -15,11 +16,15 @@ const BAR: f64 = 16.0;
 
 /// One bar for each server, the best on top, with whiskers at the quartiles and a line at the reference.
 pub(crate) fn cell(result: &CellResult) -> String {
-    let has_uws = result.rows.iter().any(|row| row.to_uws.is_some());
-    let of = |row: &Row| if has_uws { row.to_uws } else { row.to_raw };
+    let has_first = result.rows.iter().any(|row| row.to_first.is_some());
+    let of = |row: &Row| if has_first { row.to_first } else { row.to_raw };
     let mut bars: Vec<(&Row, Summary)> = result.rows.iter().filter_map(|row| Some((row, of(row)?))).collect();
     bars.sort_by(|(_, left), (_, right)| right.median.total_cmp(&left.median));
-    let reference = if has_uws { "uWebSockets" } else { "raw TCP" };
+    let reference = match has_first {
+        true if result.task == Task::Shards => "one shard",
+        true => "uWebSockets",
+        false => "raw TCP",
+    };
     let most = bars.iter().map(|(_, ratio)| ratio.upper).fold(1.0, f64::max);
     let x = |ratio: f64| LEFT + (WIDTH - LEFT - RIGHT) * ratio / most;
     let height = TOP + STEP * bars.len() as f64 + 14.0;
@@ -46,7 +51,7 @@ pub(crate) fn cell(result: &CellResult) -> String {
             svg,
             "<text x=\"{:.1}\" y=\"{base:.1}\" text-anchor=\"end\"{}>{}</text>",
             LEFT - 8.0,
-            if row.server == "sockeye" {
+            if is_ours(&row.server) {
                 " font-weight=\"600\""
             } else {
                 ""
@@ -85,11 +90,15 @@ pub(crate) fn cell(result: &CellResult) -> String {
 /// Sockeye stands out, the floors step back.
 fn colour(server: &str) -> &'static str {
     match server {
-        "sockeye" => "#d1495b",
+        _ if is_ours(server) => "#d1495b",
         "uws" => "#30638e",
         _ if server.starts_with("raw") => "#b8bec6",
         _ => "#7fa6c4",
     }
+}
+
+fn is_ours(server: &str) -> bool {
+    server == "sockeye" || server.starts_with("engine")
 }
 
 fn escaped(text: &str) -> String {

@@ -8,7 +8,6 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::Task;
 use crate::environment::Environment;
 use crate::servers::Server;
 
@@ -20,14 +19,27 @@ pub(crate) struct Running {
     _stdout: BufReader<ChildStdout>,
 }
 
+/// What a run asks of the server and of the load.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked {
+    pub(crate) deflate: bool,
+    pub(crate) tls: bool,
+    pub(crate) broadcast: bool,
+    /// Server and load share all cores.
+    pub(crate) shared: bool,
+}
+
 impl Running {
     /// Starts a server on its core; what it says on stderr goes to a log.
-    pub(crate) fn start(environment: &Environment, server: &Server, task: Task, deflate: bool) -> Result<Self> {
+    pub(crate) fn start(environment: &Environment, server: &Server, asked: Asked) -> Result<Self> {
         let mut command = server.start();
-        if deflate && !server.is_raw() {
+        if asked.deflate && !server.is_raw() {
             command.arg("--deflate");
         }
-        if task == Task::Tls {
+        if asked.broadcast {
+            command.arg("--broadcast");
+        }
+        if asked.tls {
             command.arg("--tls").arg(&environment.certificate).arg(&environment.key);
         }
         let logs = environment.bench.join("target/logs");
@@ -37,9 +49,12 @@ impl Running {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log)?);
-        let mut child = environment
-            .on_server_core(|| Ok(command.spawn()?))
-            .context("it cannot be started")?;
+        let mut spawn = || Ok(command.spawn()?);
+        let child = match asked.shared {
+            true => spawn(),
+            false => environment.on_server_core(spawn),
+        };
+        let mut child = child.context("it cannot be started")?;
         let stdout = child.stdout.take().context("it has no stdout")?;
         let mut running = Self {
             child,
@@ -86,22 +101,35 @@ pub(crate) struct Latency {
     pub(crate) p999: f64,
 }
 
-/// Runs the load generator on its core and reads its answer.
+/// Runs the load generator on its core, or on all of them, and reads its answer.
 pub(crate) fn load<T: for<'de> Deserialize<'de>>(
     environment: &Environment,
     running: &Running,
+    asked: Asked,
     arguments: &[String],
 ) -> Result<T> {
     let mut command = Command::new(environment.bench.join("target/release/load"));
     command.args(["--address", &running.address, "--pid", &running.child.id().to_string()]);
+    let flags = [
+        (asked.deflate, "--deflate"),
+        (asked.broadcast, "--broadcast"),
+        (asked.shared, "--wait"),
+    ];
+    command.args(flags.iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| flag));
+    if asked.tls {
+        command.arg("--tls").arg(&environment.certificate);
+    }
     command
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let child = environment
-        .on_load_core(|| Ok(command.spawn()?))
-        .context("the load cannot be started")?;
+    let mut spawn = || Ok(command.spawn()?);
+    let child = match asked.shared {
+        true => spawn(),
+        false => environment.on_load_core(spawn),
+    };
+    let child = child.context("the load cannot be started")?;
     let output = child.wait_with_output()?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim_end());

@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
+use crate::Task;
+use crate::cells::BARRED;
 use crate::echo::{CellResult, Row};
 use crate::memory;
 use crate::stats::Summary;
@@ -30,18 +32,52 @@ const HEADINGS: [&str; 9] = [
 /// One cell, as Markdown that reads well in a terminal too.
 pub(crate) fn table(result: &CellResult) -> String {
     let mut lines: Vec<Vec<String>> = vec![HEADINGS.map(String::from).to_vec()];
-    let compressed = result.cell.starts_with("deflate");
+    let (compressed, shards) = (result.task == Task::Deflate, result.task == Task::Shards);
+    if result.cell.contains("broadcast") {
+        lines[0][1] = "deliveries/s".into();
+        lines[0][2] = "CPU ns/delivery".into();
+    }
+    if shards {
+        lines[0][3] = "× one shard".into();
+        lines[0].push("× its rate".into());
+    }
     if compressed {
         lines[0].push("answer B".into());
     }
     for row in &result.rows {
         let mut line = cells(row);
+        if shards {
+            line.push(spread(row.speed));
+        }
         if compressed {
             line.push(number(row.wire_bytes, 0));
         }
         lines.push(line);
     }
-    aligned(&lines)
+    aligned(&lines) + &verdict(result)
+}
+
+/// The cell's bar, and whether the engine reaches it.
+fn verdict(result: &CellResult) -> String {
+    let (Some(bar), Some(row)) = (
+        result.bar,
+        result
+            .rows
+            .iter()
+            .find(|row| row.server == BARRED && row.to_bar.is_some()),
+    ) else {
+        return String::new();
+    };
+    let reached = row.to_bar.is_some_and(|ratio| ratio.median >= bar.at_least);
+    let reference = result.rows.iter().find(|row| row.server == bar.reference);
+    format!(
+        "\n{}: to be at least {} × {}, is {}: {}.\n",
+        row.label,
+        bar.at_least,
+        reference.map_or(bar.reference, |row| row.label.as_str()),
+        spread(row.to_bar),
+        if reached { "reached" } else { "missed" },
+    )
 }
 
 fn cells(row: &Row) -> Vec<String> {
@@ -54,7 +90,7 @@ fn cells(row: &Row) -> Vec<String> {
         row.label.clone(),
         number(row.rate, 0),
         number(row.server_ns, 0),
-        spread(row.to_uws),
+        spread(row.to_first),
         spread(row.to_raw),
         number(row.p50_us, 1),
         number(row.p99_us, 1),
@@ -127,6 +163,7 @@ fn aligned(lines: &[Vec<String>]) -> String {
 pub(crate) fn echo_page(task: &str, record: &Value, results: &[CellResult]) -> String {
     let mut page = format!("# {}\n\n", heading(task));
     page.push_str(&conditions(task, record));
+    page.push_str(explanation(task));
     page.push_str(
         "\nServer CPU is what the server's process took, user and kernel, divided by the messages echoed. Ratios are \
          the reference's CPU per\nmessage, measured just before and after, divided by the server's: higher is better. \
@@ -160,8 +197,28 @@ pub(crate) fn echo_page(task: &str, record: &Value, results: &[CellResult]) -> S
     page + &versions.unwrap_or_default()
 }
 
+/// What is particular to a task.
+fn explanation(task: &str) -> &'static str {
+    match task {
+        "broadcast" => {
+            "\nOne connection publishes and all others get it: in each server, what a connection says goes to all but \
+             itself. *W in flight* means that W\npublishes leave in one write, and the next ones when the last \
+             subscriber has them all. A message counts once for each subscriber, whose\nbytes are compared. Latency is \
+             from the publish to the last byte at a subscriber.\n"
+        }
+        "shards" => {
+            "\nThe engine with one thread and with two, on two cores that the load generator shares, which sleeps here \
+             when it has nothing to do. So two\nshards cannot have twice the rate: what they cost for each message says \
+             how they would scale with cores of their own. `busy` counts\nall cores: 200 % are two.\n"
+        }
+        _ => "",
+    }
+}
+
 fn heading(task: &str) -> &str {
     match task {
+        "broadcast" => "Broadcast",
+        "shards" => "One shard and two",
         "deflate" => "Echo under permessage-deflate",
         "tls" => "Echo over TLS",
         _ => "Echo",
@@ -191,13 +248,15 @@ fn conditions(task: &str, record: &Value) -> String {
         text("kernel")
     );
     let pinned = match &environment["pinned"] {
+        _ if task == "shards" => "server and load on all cores".to_owned(),
         Value::Null => "not pinned".to_owned(),
         cores => format!("server on core {}, load on core {}", cores["server"], cores["load"]),
     };
     let _ = writeln!(
         out,
-        "- {pinned}; loopback, {}, TCP_NODELAY; one thread each",
-        text("congestion_control")
+        "- {pinned}; loopback, {}, TCP_NODELAY{}",
+        text("congestion_control"),
+        if task == "shards" { "" } else { "; one thread each" }
     );
     let _ = writeln!(out, "- {}; {}", text("rustc"), text("gcc"));
     let settings = &record["settings"];
@@ -220,9 +279,18 @@ fn versions<'a>(rows: impl Iterator<Item = [&'a str; 2]>) -> String {
 
 pub(crate) fn memory_table(rows: &[memory::Row]) -> String {
     let bytes = |value: Option<f64>| value.map_or_else(dash, |bytes| grouped(bytes, 0));
-    let mut lines = vec![["server", "plain", "deflate negotiated"].map(String::from).to_vec()];
+    let mut lines = vec![
+        ["server", "plain", "deflate negotiated", "TLS"]
+            .map(String::from)
+            .to_vec(),
+    ];
     for row in rows {
-        lines.push(vec![row.label.clone(), bytes(row.plain), bytes(row.deflate)]);
+        lines.push(vec![
+            row.label.clone(),
+            bytes(row.plain),
+            bytes(row.deflate),
+            bytes(row.tls),
+        ]);
     }
     aligned(&lines)
 }

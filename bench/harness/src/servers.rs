@@ -35,6 +35,8 @@ pub(crate) struct Server {
     pub(crate) label: String,
     /// Answers to messages that arrived together are gathered by hand.
     batched: bool,
+    /// Threads, of a server that may have several.
+    threads: usize,
     entry: Entry,
     /// Where its commands run.
     directory: PathBuf,
@@ -54,6 +56,20 @@ pub(crate) const UWS: &str = "uws";
 
 /// The reference below all protocols.
 pub(crate) const RAW: &str = "raw-tokio";
+
+/// The lowest floor, of servers that do not run on tokio.
+pub(crate) const RAW_EPOLL: &str = "raw-epoll";
+
+/// The references of a task: the first for WebSockets, the second for the bytes alone.
+pub(crate) fn references(task: Task) -> [&'static str; 2] {
+    match task {
+        Task::Shards => [ONE_SHARD, RAW],
+        _ => [UWS, RAW],
+    }
+}
+
+/// What several shards are compared with.
+const ONE_SHARD: &str = "engine";
 
 /// The files that list servers; the first lists ours.
 const FILES: [&str; 2] = ["servers.toml", "peers/peers.toml"];
@@ -131,12 +147,14 @@ impl Servers {
 
 /// A server for each way in which it may answer.
 fn modes(entry: Entry, directory: &Path) -> Vec<Server> {
-    let has_batched = entry.modes.iter().any(|mode| mode == "batched");
+    let has = |name| entry.modes.iter().any(|mode| mode == name);
+    let (has_batched, has_shards) = (has("batched"), has("shards"));
     let label = entry.label.clone().unwrap_or_else(|| entry.name.clone());
     let plain = Server {
         name: entry.name.clone(),
         label,
         batched: false,
+        threads: 1,
         entry,
         directory: directory.to_path_buf(),
     };
@@ -146,7 +164,13 @@ fn modes(entry: Entry, directory: &Path) -> Vec<Server> {
         batched: true,
         ..plain.clone()
     });
-    [plain].into_iter().chain(batched).collect()
+    let sharded = has_shards.then(|| Server {
+        name: format!("{}-2-shards", plain.name),
+        label: format!("{}, two shards", plain.label),
+        threads: 2,
+        ..plain.clone()
+    });
+    [plain].into_iter().chain(batched).chain(sharded).collect()
 }
 
 impl Server {
@@ -169,6 +193,11 @@ impl Server {
         self.has("deflate")
     }
 
+    /// Whether it speaks TLS.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.has("tls")
+    }
+
     /// Seconds that this server wants to be warmed up for.
     pub(crate) fn warm_up(&self) -> Option<f64> {
         self.entry.warm_up
@@ -176,11 +205,16 @@ impl Server {
 
     /// Whether the server can do what the task asks.
     pub(crate) fn serves(&self, task: Task) -> bool {
+        if self.threads > 1 && task != Task::Shards {
+            return false;
+        }
         match task {
-            Task::Echo => true,
+            Task::Echo => self.has("plain") || self.is_raw(),
+            Task::Broadcast => self.has("broadcast"),
+            Task::Shards => self.has("shards"),
             Task::Deflate => self.has_deflate() || self.is_raw(),
             Task::Tls => self.has("tls"),
-            Task::Memory => !self.is_raw(),
+            Task::Memory => self.has("plain"),
             Task::Parse => false,
         }
     }
@@ -194,6 +228,9 @@ impl Server {
             .args(["--port", "0"]);
         if self.batched {
             command.arg("--batched");
+        }
+        if self.threads > 1 {
+            command.args(["--threads", &self.threads.to_string()]);
         }
         command
     }

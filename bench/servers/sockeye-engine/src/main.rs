@@ -5,9 +5,7 @@ use std::fs;
 
 use server_args::{MAX_MESSAGE, ServerArgs, announce};
 use sockeye::transport::tls;
-use sockeye_engine::{
-    Decision, DeflateOptions, Engine, Handler, Payload, ServerOptions, ServerTls, Socket, Upgrade,
-};
+use sockeye_engine::{Decision, DeflateOptions, Engine, Handler, Payload, ServerOptions, ServerTls, Socket, Upgrade};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args = ServerArgs::parse()?;
