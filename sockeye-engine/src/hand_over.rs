@@ -3,7 +3,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+#[cfg(feature = "tls")]
+use std::task::ready;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use mio::net::TcpStream;

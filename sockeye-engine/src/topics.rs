@@ -5,7 +5,9 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+#[cfg(feature = "deflate")]
+use std::sync::OnceLock;
 
 use sockeye_proto::prepared::Prepared;
 

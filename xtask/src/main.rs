@@ -17,6 +17,7 @@ mod deny;
 mod features;
 mod fuzz;
 mod interop;
+mod million;
 mod no_std;
 mod page;
 mod process;
@@ -65,6 +66,12 @@ enum Task {
     /// for them.
     #[command(disable_help_flag = true)]
     Bench(bench::Options),
+    /// Open very many connections to the engine, on this machine, by as many processes as that takes
+    ///
+    /// Reports the time to connect, the memory of a connection, and how long a message takes to reach all of them.
+    /// `million --help` says how many and how; docs/engine.md has figures.
+    #[command(disable_help_flag = true)]
+    Million(million::Options),
     /// Check every crate with each of its features alone, all together, and none
     Features,
     /// Link (and run) a program without the standard library
@@ -106,6 +113,7 @@ fn run(task: Task) -> Result<Tally> {
         Task::Page(options) => page::run(&context, &options),
         Task::Interop(options) => interop::run(&context, &options),
         Task::Bench(options) => bench::run(&context, &options),
+        Task::Million(options) => million::run(&context, &options),
         Task::Features => features::run(&context),
         Task::NoStd => no_std::run(&context),
         Task::Setup => tools::setup(&context),
