@@ -18,9 +18,15 @@ pub(crate) struct Options {
 pub(crate) fn run(context: &Context, options: &Options) -> Result<Tally> {
     let bench = context.root.join("bench");
     let mut build = context.cargo();
-    build
-        .current_dir(&bench)
-        .args(["build", "--quiet", "--release", "--package", "million", "--target-dir", "target"]);
+    build.current_dir(&bench).args([
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "million",
+        "--target-dir",
+        "target",
+    ]);
     if !process::run(build)? {
         println!("FAILED: the program does not build");
         return Ok(Tally::one(false));

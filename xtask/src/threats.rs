@@ -12,7 +12,11 @@ fn the_tests_that_are_named_exist() {
         // What stands in backticks: a file, and then tests of it.
         for quoted in row.split('`').skip(1).step_by(2) {
             if quoted.ends_with(".rs") {
-                let folder = if quoted.starts_with("sockeye-engine/") { "" } else { "sockeye/tests" };
+                let folder = if quoted.starts_with("sockeye-engine/") {
+                    ""
+                } else {
+                    "sockeye/tests"
+                };
                 source = std::fs::read_to_string(root.join(folder).join(quoted)).unwrap();
             } else if !source.is_empty() && quoted.contains('_') {
                 assert!(
