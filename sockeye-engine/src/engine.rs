@@ -148,6 +148,61 @@ impl EngineBuilder {
     ///
     /// Those of binding and of starting threads. Without a listener, [`io::ErrorKind::InvalidInput`].
     pub fn start<H: Handler>(self, handler: impl Fn(usize) -> H + Send + Sync + 'static) -> io::Result<Engine> {
+        let (handle, runs) = self.prepare(handler)?;
+        let threads = spawn(runs, 0)?;
+        Ok(Engine { handle, threads })
+    }
+
+    /// The same with the first shard on the calling thread, until the engine is shut down by its handle, which `ready` is
+    /// given once all listen.
+    ///
+    /// A program with one shard has one thread then, and a system call of one that shares its descriptors with no other
+    /// thread is some per cent cheaper.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start); and that of a shard that could not go on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use sockeye_engine::{Decision, Engine, Handler, Payload, ServerOptions, Socket, Upgrade};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Data = ();
+    /// #     fn upgrade(&mut self, _: &mut Upgrade<'_, ()>) -> Decision<()> { Decision::Accept(()) }
+    /// #     fn message(&mut self, socket: &mut Socket<'_, ()>, message: Payload<'_>) { let _ = socket.send(message); }
+    /// # }
+    /// let builder = Engine::builder(ServerOptions::default()).listen("127.0.0.1:0")?.threads(1);
+    /// let report = builder.run(
+    ///     |_shard| Echo,
+    ///     |engine| {
+    ///         println!("listening on {}", engine.local_addrs()[0]);
+    ///         # engine.shutdown(std::time::Duration::ZERO);
+    ///     },
+    /// )?;
+    /// println!("{} connections were closed", report.closed);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn run<H: Handler>(
+        self,
+        handler: impl Fn(usize) -> H + Send + Sync + 'static,
+        ready: impl FnOnce(&EngineHandle),
+    ) -> io::Result<ShutdownReport> {
+        let (handle, mut runs) = self.prepare(handler)?;
+        let first = runs.remove(0);
+        let threads = spawn(runs, 1)?;
+        ready(&handle);
+        first()?;
+        join(threads)?;
+        Ok(handle.tally.report())
+    }
+
+    /// Binds the listeners; what is to run on each shard's thread is yet to be run.
+    fn prepare<H: Handler>(
+        self,
+        handler: impl Fn(usize) -> H + Send + Sync + 'static,
+    ) -> io::Result<(EngineHandle, Vec<Run>)> {
         if self.listeners.is_empty() || self.listeners.len() >= MOST_LISTENERS {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -173,7 +228,7 @@ impl EngineBuilder {
         }
         let shared = Shared::new(self.threads, self.mailbox_limit);
         let (options, handler) = (Arc::new(self.options), Arc::new(handler));
-        let mut threads = Vec::new();
+        let mut runs: Vec<Run> = Vec::new();
         for (number, listening) in sockets.into_iter().enumerate() {
             let poll = Poll::new()?;
             let waker = Waker::new(poll.registry(), WAKER)?;
@@ -196,14 +251,33 @@ impl EngineBuilder {
                 let shard = Shard::new(handler(number), options, number, shared.clone(), take);
                 EventLoop::new(shard, number, shared, poll, listening, on_accept_error)?.run()
             };
-            threads.push(thread::Builder::new().name(format!("sockeye-{number}")).spawn(run)?);
+            runs.push(Box::new(run));
         }
-        Ok(Engine {
+        let handle = EngineHandle {
             shared,
-            addresses,
-            threads,
-        })
+            addresses: addresses.into(),
+            tally: Arc::default(),
+        };
+        Ok((handle, runs))
     }
+}
+
+/// What a shard's thread does.
+type Run = Box<dyn FnOnce() -> io::Result<()> + Send>;
+
+fn spawn(runs: Vec<Run>, first: usize) -> io::Result<Vec<JoinHandle<io::Result<()>>>> {
+    let numbered = runs.into_iter().zip(first..);
+    numbered
+        .map(|(run, number)| thread::Builder::new().name(format!("sockeye-{number}")).spawn(run))
+        .collect()
+}
+
+/// Waits until all have ended; the first error is told.
+fn join(threads: Vec<JoinHandle<io::Result<()>>>) -> io::Result<()> {
+    for thread in threads {
+        thread.join().map_err(|_| io::Error::other("a shard panicked"))??;
+    }
+    Ok(())
 }
 
 impl fmt::Debug for EngineBuilder {
@@ -250,8 +324,7 @@ impl fmt::Debug for EngineBuilder {
 /// ```
 #[derive(Debug)]
 pub struct Engine {
-    shared: Arc<Shared>,
-    addresses: Vec<SocketAddr>,
+    handle: EngineHandle,
     threads: Vec<JoinHandle<io::Result<()>>>,
 }
 
@@ -261,18 +334,22 @@ impl Engine {
         EngineBuilder::new(options)
     }
 
+    /// The engine for other parts of the program.
+    #[must_use]
+    pub fn handle(&self) -> &EngineHandle {
+        &self.handle
+    }
+
     /// Where it listens, in the order in which the listeners were named.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.addresses
+        self.handle.local_addrs()
     }
 
     /// What publishes to its topics, from anywhere.
     #[must_use]
     pub fn publisher(&self) -> Publisher {
-        Publisher {
-            shared: self.shared.clone(),
-        }
+        self.handle.publisher()
     }
 
     /// Its counts in the text format of Prometheus, as of the last turn of each shard.
@@ -284,35 +361,66 @@ impl Engine {
     /// The same for another thread.
     #[must_use]
     pub fn metrics_reader(&self) -> MetricsReader {
+        self.handle.metrics_reader()
+    }
+
+    /// As [`EngineHandle::shutdown`]; blocks until all have gone.
+    pub fn shutdown(self, within: Duration) -> ShutdownReport {
+        self.handle.shutdown(within);
+        for thread in self.threads {
+            // What it has to say it has told by events of tracing.
+            let _ = thread.join();
+        }
+        self.handle.tally.report()
+    }
+
+    /// Waits until it ends: by [`EngineHandle::shutdown`], or by an error of the system's.
+    ///
+    /// # Errors
+    ///
+    /// That of the first shard that could not go on.
+    pub fn join(self) -> io::Result<()> {
+        join(self.threads)
+    }
+}
+
+/// A running engine, for other parts of the program and other threads. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct EngineHandle {
+    shared: Arc<Shared>,
+    addresses: Arc<[SocketAddr]>,
+    tally: Arc<Tally>,
+}
+
+impl EngineHandle {
+    /// Where it listens, in the order in which the listeners were named.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What publishes to its topics.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        Publisher {
+            shared: self.shared.clone(),
+        }
+    }
+
+    /// What reads its counts.
+    #[must_use]
+    pub fn metrics_reader(&self) -> MetricsReader {
         MetricsReader {
             shared: self.shared.clone(),
         }
     }
 
     /// Stops accepting, and takes leave of all connections with code 1001 over half of the time, so that they do not come
-    /// back elsewhere all at once; the other half is for their answers. Blocks until all have gone, at most for that time.
-    pub fn shutdown(self, within: Duration) -> ShutdownReport {
-        let tally = Arc::new(Tally::default());
+    /// back elsewhere all at once; the other half is for their answers. Then the shards end. It does not wait for that.
+    pub fn shutdown(&self, within: Duration) {
         for shard in &self.shared.shards {
-            shard.mailbox.post(Command::Shutdown(within, tally.clone()));
+            shard.mailbox.post(Command::Shutdown(within, self.tally.clone()));
         }
-        for thread in self.threads {
-            // What it has to say it has told by events of tracing.
-            let _ = thread.join();
-        }
-        tally.report()
-    }
-
-    /// Waits until it ends, which only an error of the system's makes it do.
-    ///
-    /// # Errors
-    ///
-    /// That of the first shard that ended.
-    pub fn join(self) -> io::Result<()> {
-        for thread in self.threads {
-            thread.join().map_err(|_| io::Error::other("a shard panicked"))??;
-        }
-        Ok(())
     }
 }
 

@@ -48,7 +48,7 @@ mod upgrade;
 mod wire;
 
 pub use self::bridge::{Bridge, Ended, Session, SessionData, SessionError, SessionSender};
-pub use self::engine::{Engine, EngineBuilder, MetricsReader};
+pub use self::engine::{Engine, EngineBuilder, EngineHandle, MetricsReader};
 pub use self::filters::TopicError;
 pub use self::hand_over::{HandedOver, HandedStream};
 pub use self::handler::{Cause, Decision, End, Handler};

@@ -2,10 +2,13 @@
 
 use std::error::Error;
 use std::fs;
+use std::time::Duration;
 
 use server_args::{MAX_MESSAGE, ServerArgs, announce};
 use sockeye::transport::tls;
-use sockeye_engine::{Decision, DeflateOptions, Engine, Handler, Payload, ServerOptions, ServerTls, Socket, Upgrade};
+use sockeye_engine::{
+    Decision, DeflateOptions, Engine, EngineHandle, Handler, Payload, ServerOptions, ServerTls, Socket, Upgrade,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args = ServerArgs::parse()?;
@@ -22,12 +25,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         None => builder.listen(args.address())?,
     };
-    let engine = match args.broadcast {
-        true => builder.start(|_shard| Room)?,
-        false => builder.start(|_shard| Echo)?,
+    let mut announced = Ok(());
+    let ready = |engine: &EngineHandle| {
+        announced = announce(engine.local_addrs()[0]);
+        if announced.is_err() {
+            engine.shutdown(Duration::ZERO);
+        }
     };
-    announce(engine.local_addrs()[0])?;
-    Ok(engine.join()?)
+    match args.broadcast {
+        true => builder.run(|_shard| Room, ready)?,
+        false => builder.run(|_shard| Echo, ready)?,
+    };
+    Ok(announced?)
 }
 
 struct Echo;
