@@ -119,7 +119,7 @@ impl Drop for Session {
     }
 }
 
-/// Sends on a connection of a [`Bridge`]. Cheap to clone.
+/// Sends on a connection of a [`Bridge`](crate::Bridge). Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SessionSender {
     pub(super) link: Arc<Link>,
@@ -128,7 +128,7 @@ pub struct SessionSender {
 }
 
 impl SessionSender {
-    /// Sends a message, behind all that was sent before. Waits while as much as [`Bridge::send_limit`] allows waits already,
+    /// Sends a message, behind all that was sent before. Waits while as much as [`Bridge::send_limit`](crate::Bridge::send_limit) allows waits already,
     /// because the peer does not read.
     ///
     /// # Errors
