@@ -5,7 +5,6 @@ use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 /// A program that listens on a port of 127.0.0.1.
 #[derive(Debug)]
@@ -68,18 +67,18 @@ impl Program {
         panic!("{program} does not start");
     }
 
-    /// There is no event for a port that is opened by another program.
+    /// There is no event for a port that is opened by another program. It takes it a few milliseconds, and a refusal comes
+    /// at once; the program itself runs in between.
     fn listens(&mut self) -> bool {
-        for _ in 0..1000 {
+        loop {
             if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
                 return self.child.try_wait().unwrap().is_none();
             }
             if self.child.try_wait().unwrap().is_some() {
                 return false;
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::yield_now();
         }
-        false
     }
 }
 
