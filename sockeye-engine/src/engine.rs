@@ -146,7 +146,7 @@ impl EngineBuilder {
     ///
     /// # Errors
     ///
-    /// Those of binding and of starting threads. Without a listener, [`io::ErrorKind::InvalidInput`].
+    /// Those of binding and of starting threads. Without a listener, and with 1,024 or more, [`io::ErrorKind::InvalidInput`].
     pub fn start<H: Handler>(self, handler: impl Fn(usize) -> H + Send + Sync + 'static) -> io::Result<Engine> {
         let (handle, runs) = self.prepare(handler)?;
         let threads = spawn(runs, 0)?;
@@ -203,11 +203,13 @@ impl EngineBuilder {
         self,
         handler: impl Fn(usize) -> H + Send + Sync + 'static,
     ) -> io::Result<(EngineHandle, Vec<Run>)> {
-        if self.listeners.is_empty() || self.listeners.len() >= MOST_LISTENERS {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "an engine has at least one listener",
-            ));
+        let wrong = match self.listeners.len() {
+            0 => Some("an engine has at least one listener"),
+            MOST_LISTENERS.. => Some("an engine has fewer than 1024 listeners"),
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, wrong));
         }
         let mut sockets: Vec<Vec<Listening>> = (0..self.threads).map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
