@@ -248,30 +248,26 @@ async fn http_2_by_alpn_goes_on_elsewhere() {
 
 #[tokio::test]
 async fn t1_a_client_hello_that_claims_16_mib() {
-    let (running, config) = secure(quick());
-    let mut tcp = running.tcp().await;
     // A handshake record whose message claims 2^24 − 1 bytes (RFC 8446 §4), and nothing after its first ones.
-    tcp.write_all(&[22, 3, 1, 0, 8, 1, 0xff, 0xff, 0xff, 3, 3, 0, 0])
-        .await
-        .unwrap();
-    let mut rest = Vec::new();
-    let _ = tcp.read_to_end(&mut rest).await;
-    running
-        .until("sockeye_engine_handshakes_total{outcome=\"failed\"}", 1)
-        .await;
-    over_tls(&running, &config).await;
+    is_given_up(&[22, 3, 1, 0, 8, 1, 0xff, 0xff, 0xff, 3, 3, 0, 0]).await;
 }
 
 #[tokio::test]
 async fn t1_a_client_hello_in_fragments() {
-    let (running, config) = secure(quick());
-    let mut tcp = running.tcp().await;
     // A record for each byte of a message that never ends.
     let mut records = vec![22, 3, 1, 0, 4, 1, 0, 0xff, 0xff];
     for _ in 0..1000 {
         records.extend([22, 3, 1, 0, 1, 3]);
     }
-    let _ = tcp.write_all(&records).await;
+    is_given_up(&records).await;
+}
+
+/// A handshake that begins so fails, and the server goes on.
+async fn is_given_up(hello: &[u8]) {
+    let (running, config) = secure(quick());
+    let mut tcp = running.tcp().await;
+    // It may be given up before all of it is sent.
+    let _ = tcp.write_all(hello).await;
     let mut rest = Vec::new();
     let _ = tcp.read_to_end(&mut rest).await;
     running
