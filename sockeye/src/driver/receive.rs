@@ -206,6 +206,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Ready when there is more input. What was sent meanwhile is written first.
     ///
     /// Errors are in boxes here, so that what usually comes back is in registers.
+    #[allow(
+        clippy::inline_always,
+        reason = "with one message in flight, what a call saves and restores counts; there are two callers"
+    )]
+    #[inline(always)]
     fn poll_input(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Result<(), Box<Error>>> {
         self.leave_if_told();
         let mut stuck = false;
@@ -263,7 +268,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.poll_timer(cx.write).map(Err)
     }
 
-    #[inline]
+    #[allow(clippy::inline_always, reason = "as `poll_input`")]
+    #[inline(always)]
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let (missing, outlet) = (self.connection.missing(), &self.outlet);
         self.input
