@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
@@ -10,7 +9,6 @@ use sockeye::ServerOptions;
 use sockeye::events::{Event, WebSocket};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::task::JoinHandle;
 
 pub(crate) use crate::support::{BINARY, CLOSE, TEXT, header, read_head, send_until_it_waits, unmasked as frame};
 
