@@ -88,6 +88,16 @@ impl<H: Handler, S: Stream> Shard<H, S> {
             self.common.pool.put_input(input);
         }
         self.common.give_back(&entry.rest);
+        if self.slab.len() == 0 {
+            self.give_storage_back();
+        }
+    }
+
+    /// All have gone. What the shard has kept of so many lies between what they have given back, and an allocator returns
+    /// only what is in one piece.
+    fn give_storage_back(&mut self) {
+        self.wheel.clear();
+        self.common.pool.clear();
     }
 
     /// The WebSocket of a connection is over: it leaves its topics, and the handler is told.

@@ -154,7 +154,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         let now = self.common.now;
         let Some(leaving) = &mut self.leaving else { return };
         let (passed, all) = (now - leaving.began, leaving.told_by - leaving.began);
-        let share = |places: u32| u64::from(places) * u64::from(passed + 1) / u64::from(all + 1);
+        let share = |places: u32| (u64::from(places) * u64::from(passed + 1)).div_ceil(u64::from(all) + 1);
         let visit = match now >= leaving.told_by {
             true => leaving.places,
             false => share(leaving.places) as u32,
