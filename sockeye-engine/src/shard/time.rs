@@ -236,5 +236,5 @@ fn ping_at(rest: &Rest, times: &Times) -> Tick {
 fn late(rest: &Rest, since: Tick, after: Tick) -> Tick {
     // Fibonacci hashing: the high bits depend on all that is below.
     let mixed = (u64::from(rest.key.index) << 32 | u64::from(since)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    after.saturating_add((mixed * (u64::from(after / 10) + 1) >> 32) as Tick)
+    after.saturating_add(((mixed * (u64::from(after / 10) + 1)) >> 32) as Tick)
 }
