@@ -4,8 +4,6 @@
 //! The chunk that is nearest to the start and has room is filled first, so that the others become empty as connections go;
 //! what is empty, and more than is soon needed, is given back. A chunk's generations outlast its storage.
 
-use std::collections::BTreeSet;
-
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
@@ -30,12 +28,12 @@ impl Key {
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
     chunks: Vec<Chunk<T>>,
-    /// Chunks that have storage, and room in it.
-    roomy: BTreeSet<u32>,
-    /// Those of them that nobody is in.
-    empty: BTreeSet<u32>,
-    /// Chunks without storage.
-    bare: Vec<u32>,
+    /// No chunk before this one has storage with room in it.
+    first: usize,
+    /// How many chunks have storage.
+    stored: usize,
+    /// In how many of those nobody is.
+    empty: usize,
     len: usize,
 }
 
@@ -67,9 +65,9 @@ impl<T> Slab<T> {
     pub(crate) const fn new() -> Self {
         Self {
             chunks: Vec::new(),
-            roomy: BTreeSet::new(),
-            empty: BTreeSet::new(),
-            bare: Vec::new(),
+            first: 0,
+            stored: 0,
+            empty: 0,
             len: 0,
         }
     }
@@ -86,14 +84,15 @@ impl<T> Slab<T> {
 
     /// The key that [`insert`](Self::insert) gives next; `None` when there are as many as indices.
     pub(crate) fn vacant(&mut self) -> Option<Key> {
-        let number = match self.roomy.first() {
-            Some(number) => *number,
+        let rest = self.chunks.get(self.first..).unwrap_or_default();
+        self.first = match rest.iter().position(Chunk::has_room) {
+            Some(ahead) => self.first + ahead,
             None => self.grow()?,
         };
-        let chunk = self.chunks.get(number as usize)?;
+        let chunk = self.chunks.get(self.first)?;
         let (place, generation) = chunk.vacant();
         Some(Key {
-            index: number * CHUNK as u32 + u32::from(place),
+            index: (self.first * CHUNK) as u32 + u32::from(place),
             generation,
         })
     }
@@ -101,16 +100,12 @@ impl<T> Slab<T> {
     /// Puts a value into the vacant place.
     pub(crate) fn insert(&mut self, value: T) -> Option<Key> {
         let key = self.vacant()?;
-        let number = key.index / CHUNK as u32;
-        let chunk = self.chunks.get_mut(number as usize)?;
+        let chunk = self.chunks.get_mut(self.first)?;
+        if chunk.used == 0 {
+            self.empty -= 1;
+        }
         chunk.insert(value);
         self.len += 1;
-        if chunk.used == 1 {
-            self.empty.remove(&number);
-        }
-        if usize::from(chunk.used) == CHUNK {
-            self.roomy.remove(&number);
-        }
         Some(key)
     }
 
@@ -148,49 +143,50 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
-        let number = key.index / CHUNK as u32;
-        let chunk = self.chunks.get_mut(number as usize)?;
+        let number = key.index as usize / CHUNK;
+        let chunk = self.chunks.get_mut(number)?;
         let value = chunk.remove(key.index as usize % CHUNK, key.generation)?;
-        self.len -= 1;
-        if usize::from(chunk.used) == CHUNK - 1 {
-            self.roomy.insert(number);
-        }
         if chunk.used == 0 {
-            self.empty.insert(number);
+            self.empty += 1;
         }
+        self.first = self.first.min(number);
+        self.len -= 1;
         self.shrink();
         Some(value)
     }
 
     /// Makes a chunk with room.
     #[cold]
-    fn grow(&mut self) -> Option<u32> {
-        let number = match self.bare.pop() {
+    fn grow(&mut self) -> Option<usize> {
+        let number = match self.chunks.iter().position(|chunk| !chunk.is_stored()) {
             Some(number) => number,
             None => {
-                let number = u32::try_from(self.chunks.len()).ok()?;
+                let number = self.chunks.len();
                 // All indices are to fit.
-                (number + 1).checked_mul(CHUNK as u32)?;
+                u32::try_from((number + 1) * CHUNK).ok()?;
                 self.chunks.push(Chunk::new());
                 number
             }
         };
-        self.chunks[number as usize].places.reserve_exact(CHUNK);
-        self.roomy.insert(number);
-        self.empty.insert(number);
+        self.chunks[number].places.reserve_exact(CHUNK);
+        self.stored += 1;
+        self.empty += 1;
         Some(number)
     }
 
     /// Gives a chunk's storage back, if there is an empty one and at least as much room is left without it: so one more
     /// connection does not need it again at once.
     fn shrink(&mut self) {
-        let room = (self.chunks.len() - self.bare.len()) * CHUNK - self.len;
-        if room >= 2 * CHUNK
-            && let Some(number) = self.empty.pop_last()
+        if self.empty > 0
+            && self.stored * CHUNK - self.len >= 2 * CHUNK
+            && let Some(chunk) = self
+                .chunks
+                .iter_mut()
+                .rfind(|chunk| chunk.is_stored() && chunk.used == 0)
         {
-            self.roomy.remove(&number);
-            self.chunks[number as usize].clear();
-            self.bare.push(number);
+            chunk.clear();
+            self.stored -= 1;
+            self.empty -= 1;
         }
     }
 
@@ -211,6 +207,14 @@ impl<T> Chunk<T> {
             used: 0,
             generation: 0,
         }
+    }
+
+    fn is_stored(&self) -> bool {
+        self.places.capacity() > 0
+    }
+
+    fn has_room(&self) -> bool {
+        self.is_stored() && usize::from(self.used) < CHUNK
     }
 
     /// The place that is filled next, and its generation, if there is room.
@@ -272,9 +276,11 @@ mod tests {
     impl<T> Slab<T> {
         /// Chunks that have storage.
         fn stored(&self) -> usize {
-            let stored = self.chunks.iter().filter(|chunk| chunk.places.capacity() > 0).count();
-            assert_eq!(stored, self.chunks.len() - self.bare.len());
-            stored
+            let stored = || self.chunks.iter().filter(|chunk| chunk.is_stored());
+            assert_eq!(self.stored, stored().count());
+            assert_eq!(self.empty, stored().filter(|chunk| chunk.used == 0).count());
+            assert_eq!(self.len, stored().map(|chunk| usize::from(chunk.used)).sum());
+            self.stored
         }
     }
 
