@@ -25,7 +25,7 @@ use process::Process;
 struct Args {
     #[command(subcommand)]
     role: Option<Role>,
-    /// Connections in all; a million take about 9 GB, of which 8.5 are the kernel's
+    /// Connections in all; a million take about 9 GB, most of which is the kernel's
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
     connections: u32,
     /// The most connections of a process, which needs a descriptor for each
