@@ -58,7 +58,7 @@ async fn both_ends_close_at_once() {
 async fn a_violation_tells_what_was_said_about_it() {
     let (near, far) = tokio::io::duplex(1024);
     let (_, server) = options(false);
-    let (ws, mut peer) = tokio::join!(sockeye::accept(near, &server), Raw::client(far, b""));
+    let (ws, mut peer) = tokio::join!(accept(near, &server), Raw::client(far, b""));
     let (sender, mut receiver) = ws.unwrap().split();
     peer.send(&unmasked(TEXT, b"unmasked")).await;
     peer.io.shutdown().await.unwrap();
@@ -80,7 +80,7 @@ async fn a_violation_tells_what_was_said_about_it() {
 async fn a_transport_half_closed_without_a_close_is_lost() {
     let (near, far) = tokio::io::duplex(1024);
     let (_, server) = options(false);
-    let (ws, mut peer) = tokio::join!(sockeye::accept(near, &server), Raw::client(far, b""));
+    let (ws, mut peer) = tokio::join!(accept(near, &server), Raw::client(far, b""));
     let mut ws = ws.unwrap();
     peer.send(&masked(TEXT, b"last words")).await;
     peer.io.shutdown().await.unwrap();
@@ -97,7 +97,7 @@ async fn a_transport_half_closed_without_a_close_is_lost() {
 async fn a_transport_half_closed_behind_a_close_gets_the_answer() {
     let (near, far) = tokio::io::duplex(1024);
     let (_, server) = options(false);
-    let (ws, mut peer) = tokio::join!(sockeye::accept(near, &server), Raw::client(far, b""));
+    let (ws, mut peer) = tokio::join!(accept(near, &server), Raw::client(far, b""));
     let mut ws = ws.unwrap();
     peer.send(&masked(CLOSE, b"\x03\xe8bye")).await;
     peer.io.shutdown().await.unwrap();
