@@ -279,7 +279,7 @@ mod tests {
             let stored = || self.chunks.iter().filter(|chunk| chunk.is_stored());
             assert_eq!(self.stored, stored().count());
             assert_eq!(self.empty, stored().filter(|chunk| chunk.used == 0).count());
-            assert_eq!(self.len, stored().map(|chunk| usize::from(chunk.used)).sum());
+            assert_eq!(self.len, stored().map(|chunk| usize::from(chunk.used)).sum::<usize>());
             self.stored
         }
     }
