@@ -12,7 +12,7 @@ use super::cause::Cause;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueueError {
-    /// There is no room, and the policy is [`Overflow::Refuse`], or the call one that does not wait.
+    /// There is no room, and the policy is [`Overflow::Refuse`](super::Overflow::Refuse), or the call one that does not wait.
     Full(Message),
     /// The client is closed, or about to be.
     Closed(Message),
