@@ -106,7 +106,8 @@ impl Mailbox {
         self.weight.fetch_sub(weight, Ordering::Relaxed);
     }
 
-    fn wake(&self) {
+    /// Has the shard take a turn.
+    pub(crate) fn wake(&self) {
         if let Some(wake) = self.wake.get() {
             wake();
         }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use sockeye::{Client, CloseCode, ServerOptions, ServerTls};
-use sockeye_engine::{Cause, Engine};
+use sockeye_engine::{Cause, Engine, ManualClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::common::{Raw, Running, TEXT, ask, masked, run};
+use crate::common::{Raw, Running, TEXT, ask, masked, pass_time, run};
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -73,12 +73,17 @@ fn secure(options: ServerOptions) -> (Running, Arc<ClientConfig>) {
     (start(&tls, options), Arc::new(authority.client(None)))
 }
 
-fn quick() -> ServerOptions {
-    let options = ServerOptions::builder()
-        .handshake_timeout(Duration::from_millis(150))
-        .max_message_size(16 << 20);
-    options.build().unwrap()
+/// The same by a clock of the test's.
+fn secure_by_hand() -> (Running, Arc<ClientConfig>, ManualClock) {
+    let (authority, clock) = (Authority::new(), ManualClock::new());
+    let tls = certificate(&authority.issue("localhost")).build().unwrap();
+    let builder = Engine::builder(ServerOptions::default()).listen_tls("127.0.0.1:0", &tls);
+    let running = run(builder.unwrap().threads(1).clock(&clock));
+    (running, Arc::new(authority.client(None)), clock)
 }
+
+/// What a client has for TLS and its request.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 async fn over_tls(running: &Running, config: &Arc<ClientConfig>) -> TlsStream<TcpStream> {
     let connector = TlsConnector::from(config.clone());
@@ -93,7 +98,8 @@ fn url(running: &Running) -> String {
 #[tokio::test]
 async fn messages_of_16_mebibytes_both_ways() {
     const LENGTH: usize = 16 << 20;
-    let (running, config) = secure(quick());
+    let options = ServerOptions::builder().max_message_size(LENGTH as u64);
+    let (running, config) = secure(options.build().unwrap());
     let client = Client::builder().tls_config(config).max_message_size(LENGTH as u64);
     let mut ws = client.build().unwrap().connect(&url(&running)).await.unwrap();
     let bytes: Vec<u8> = (0..LENGTH).map(|at| (at * 7 + at / 251) as u8).collect();
@@ -264,12 +270,12 @@ async fn t1_a_client_hello_in_fragments() {
 
 /// A handshake that begins so fails, and the server goes on.
 async fn is_given_up(hello: &[u8]) {
-    let (running, config) = secure(quick());
+    let (running, config, clock) = secure_by_hand();
     let mut tcp = running.tcp().await;
     // It may be given up before all of it is sent.
     let _ = tcp.write_all(hello).await;
     let mut rest = Vec::new();
-    let _ = tcp.read_to_end(&mut rest).await;
+    let _ = pass_time(&clock, tcp.read_to_end(&mut rest)).await;
     running
         .until("sockeye_engine_handshakes_total{outcome=\"failed\"}", 1)
         .await;
@@ -278,10 +284,11 @@ async fn is_given_up(hello: &[u8]) {
 
 #[tokio::test]
 async fn h1_a_handshake_byte_by_byte_is_given_up() {
-    let (running, _) = secure(quick());
+    let (running, _, clock) = secure_by_hand();
     let mut tcp = running.tcp().await;
     // Never the whole of it; each byte is something that has come.
     while tcp.write_all(&[22]).await.is_ok() {
+        clock.advance(HANDSHAKE_TIMEOUT / 10);
         if running.metric("sockeye_engine_handshakes_total{outcome=\"failed\"}") > 0 {
             break;
         }
