@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::{ClientConfig, HandshakeKind, RootCertStore};
+use rustls::{ClientConfig, HandshakeKind};
 use sockeye::{Client, CloseCode, ServerOptions, ServerTls};
 use sockeye_engine::{Cause, Engine, ManualClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,45 +11,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::authority::{Authority, Identity};
 use crate::common::{Raw, Running, TEXT, ask, masked, pass_time, run};
-
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-struct Identity {
-    certificate: rcgen::Certificate,
-    key: KeyPair,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    fn issue(&self, name: &str) -> Identity {
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
-        Identity { certificate, key }
-    }
-
-    /// What trusts this authority, and shows a certificate if there is one.
-    fn client(&self, identity: Option<&Identity>) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.0.der().clone()).unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
-        match identity {
-            Some(Identity { certificate, key }) => builder
-                .with_client_auth_cert(vec![certificate.der().clone()], key.serialize_der().try_into().unwrap())
-                .unwrap(),
-            None => builder.with_no_client_auth(),
-        }
-    }
-}
 
 fn certificate(identity: &Identity) -> sockeye::ServerTlsBuilder {
     ServerTls::builder().certificate(
@@ -70,7 +32,7 @@ fn start(tls: &ServerTls, options: ServerOptions) -> Running {
 fn secure(options: ServerOptions) -> (Running, Arc<ClientConfig>) {
     let authority = Authority::new();
     let tls = certificate(&authority.issue("localhost")).build().unwrap();
-    (start(&tls, options), Arc::new(authority.client(None)))
+    (start(&tls, options), authority.client(None))
 }
 
 /// The same by a clock of the test's.
@@ -79,7 +41,7 @@ fn secure_by_hand() -> (Running, Arc<ClientConfig>, ManualClock) {
     let tls = certificate(&authority.issue("localhost")).build().unwrap();
     let builder = Engine::builder(ServerOptions::default()).listen_tls("127.0.0.1:0", &tls);
     let running = run(builder.unwrap().threads(1).clock(&clock));
-    (running, Arc::new(authority.client(None)), clock)
+    (running, authority.client(None), clock)
 }
 
 /// What a client has for TLS and its request.
@@ -119,7 +81,7 @@ async fn certificates_of_clients_are_shown() {
         .unwrap();
     let running = start(&tls, ServerOptions::default());
     let ours = authority.issue("somebody");
-    let config = Arc::new(authority.client(Some(&ours)));
+    let config = authority.client(Some(&ours));
     let mut ws = Client::builder()
         .tls_config(config)
         .build()
@@ -129,7 +91,7 @@ async fn certificates_of_clients_are_shown() {
         .unwrap();
     let shown = ask(&mut ws, "peer").await;
     assert_eq!(shown.as_bytes(), &ours.certificate.der()[..]);
-    let config = Arc::new(authority.client(None));
+    let config = authority.client(None);
     let mut ws = Client::builder()
         .tls_config(config)
         .build()
@@ -140,7 +102,7 @@ async fn certificates_of_clients_are_shown() {
     assert!(ask(&mut ws, "peer").await.is_empty());
     // T2: of an authority that is not trusted.
     let stranger = Authority::new().issue("somebody");
-    let config = Arc::new(authority.client(Some(&stranger)));
+    let config = authority.client(Some(&stranger));
     let refused = Client::builder()
         .tls_config(config)
         .build()
@@ -159,7 +121,7 @@ async fn certificates_are_replaced_while_it_runs() {
     let (old, new) = (authority.issue("localhost"), authority.issue("localhost"));
     let tls = certificate(&old).build().unwrap();
     let running = start(&tls, ServerOptions::default());
-    let config = Arc::new(authority.client(None));
+    let config = authority.client(None);
     let client = Client::builder().tls_config(config.clone()).build().unwrap();
     let seen = |stream: &TlsStream<TcpStream>| stream.get_ref().1.peer_certificates().unwrap()[0].clone();
     let mut before = client.connect(&url(&running)).await.unwrap();
@@ -200,7 +162,7 @@ async fn http_2_by_alpn_goes_on_elsewhere() {
     }));
     // The preface may come with the end of the handshake, or later.
     for early in [true, false] {
-        let mut config = authority.client(None);
+        let mut config = Arc::unwrap_or_clone(authority.client(None));
         config.alpn_protocols = vec![b"h2".to_vec()];
         let serving = async {
             let handed = given.recv().await.unwrap();
@@ -237,7 +199,7 @@ async fn http_2_by_alpn_goes_on_elsewhere() {
         tokio::join!(serving, asking);
     }
     // A client that speaks HTTP/1.1 is served here, and a plain request under TLS is given away too.
-    let config = Arc::new(authority.client(None));
+    let config = authority.client(None);
     let client = Client::builder().tls_config(config.clone()).build().unwrap();
     let mut ws = client.connect(&url(&running)).await.unwrap();
     assert_eq!(ask(&mut ws, "here").await, "here".into());
