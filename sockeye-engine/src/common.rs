@@ -82,7 +82,13 @@ impl Common {
 
     /// One write of what waits, and then of `then`. Whatever has no room is left in `out`.
     #[inline]
-    pub(crate) fn write(&mut self, stream: &mut dyn Stream, out: &mut Vec<u8>, then: &[u8], rest: &mut Rest) {
+    pub(crate) fn write<S: Stream + ?Sized>(
+        &mut self,
+        stream: &mut S,
+        out: &mut Vec<u8>,
+        then: &[u8],
+        rest: &mut Rest,
+    ) {
         let waiting = out.len() - rest.sent;
         let Ok(written) = write_now(stream, &out[rest.sent..], then) else {
             rest.terminate(Cause::Lost);

@@ -283,6 +283,13 @@ impl<D> Socket<'_, D> {
         self.connection.state()
     }
 
+    /// A callback has panicked: the connection ends with 1011.
+    #[cold]
+    pub(crate) fn panicked(&mut self) {
+        self.rest.extra().cause.get_or_insert(Cause::Panicked);
+        let _ = self.connection.close(CloseCode::INTERNAL_ERROR, "", self.out);
+    }
+
     /// Whether a message of this length may wait behind what waits.
     fn has_room(&self, length: usize) -> bool {
         let waiting = self.buffered_amount();

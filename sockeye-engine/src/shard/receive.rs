@@ -4,9 +4,11 @@ use std::io;
 
 use sockeye_proto::close::CloseState;
 use sockeye_proto::connection::Event;
+use sockeye_proto::error::ProtocolError;
 use sockeye_proto::message::Payload;
 
-use super::{Shard, call};
+use super::{Shard, call, guard};
+use crate::common::Common;
 use crate::entry::{Entry, Phase};
 use crate::handler::{Cause, Handler};
 use crate::metrics::Count;
@@ -79,14 +81,13 @@ impl<H: Handler, S: Stream> Shard<H, S> {
             entry.rest.unread = true;
             return Read::Enough;
         }
-        let missing = usize::try_from(connection.missing()).unwrap_or(usize::MAX);
         // The start of a frame goes on in the shared buffer, unless there is much of it.
         let mut own = entry.input.take();
         let kept = own.as_ref().map_or(0, |input| input.filled);
         let in_own = kept > SMALL;
         let (read, room) = match &mut own {
             Some(input) if in_own => {
-                input.grow(missing);
+                input.grow(usize::try_from(connection.missing()).unwrap_or(usize::MAX));
                 let room = (input.bytes.len() - kept).min(READ_SIZE);
                 (entry.stream.read(&mut input.bytes[kept..kept + room]), room)
             }
@@ -102,50 +103,60 @@ impl<H: Handler, S: Stream> Shard<H, S> {
             Ok(length) => length,
             Err(error) => {
                 entry.input = own;
-                return match error.kind() {
-                    io::ErrorKind::Interrupted => Read::More,
-                    io::ErrorKind::WouldBlock => Read::Enough,
-                    _ => {
-                        self.end(key, Cause::Lost);
-                        Read::Enough
-                    }
-                };
+                return self.read_failed(key, &error);
             }
         };
-        entry.rest.heard(self.common.now);
-        self.common.counts.add(Count::BytesIn, length as u64);
+        let common = &mut self.common;
+        entry.rest.heard(common.now);
+        common.counts.add(Count::BytesIn, length as u64);
+        let drained = length < room && entry.stream.is_drained_by_short_read() && !entry.rest.ends;
         let filled = kept + length;
         match own {
             Some(mut input) if in_own => {
-                let consumed = self.parse(key, &mut input.bytes[..filled]);
+                let bytes = &mut input.bytes[..filled];
+                let consumed = Self::parse(&mut self.handler, common, &mut self.output, entry, bytes);
                 input.filled = filled;
                 self.keep_input(key, input, consumed);
             }
             own => {
                 if let Some(input) = own {
                     buffer[..kept].copy_from_slice(&input.bytes[..kept]);
-                    self.common.pool.put_input(input);
+                    common.pool.put_input(input);
                 }
-                let consumed = self.parse(key, &mut buffer[..filled]);
+                let bytes = &mut buffer[..filled];
+                let consumed = Self::parse(&mut self.handler, common, &mut self.output, entry, bytes);
                 if consumed < filled {
                     self.keep(key, &buffer[consumed..filled]);
                 }
             }
         }
         self.settle(key);
-        let drained =
-            |entry: &Entry<H::Data, S>| length < room && entry.stream.is_drained_by_short_read() && !entry.rest.ends;
-        match self.slab.get(key) {
-            Some(entry) if !drained(entry) => Read::More,
-            _ => Read::Enough,
+        match drained {
+            true => Read::Enough,
+            false => Read::More,
+        }
+    }
+
+    #[cold]
+    fn read_failed(&mut self, key: Key, error: &io::Error) -> Read {
+        match error.kind() {
+            io::ErrorKind::Interrupted => Read::More,
+            io::ErrorKind::WouldBlock => Read::Enough,
+            _ => {
+                self.end(key, Cause::Lost);
+                Read::Enough
+            }
         }
     }
 
     /// Hands all that is whole in `bytes` to the handler; answers how much of it is done with.
-    pub(super) fn parse(&mut self, key: Key, bytes: &mut [u8]) -> usize {
-        let Some(entry) = self.slab.get_mut(key) else {
-            return bytes.len();
-        };
+    pub(super) fn parse(
+        handler: &mut H,
+        common: &mut Common,
+        output: &mut Vec<u8>,
+        entry: &mut Entry<H::Data, S>,
+        bytes: &mut [u8],
+    ) -> usize {
         let Entry {
             stream,
             phase: Phase::Open(connection, data),
@@ -156,34 +167,43 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         else {
             return bytes.len();
         };
-        let (handler, common) = (&mut self.handler, &mut self.common);
+        let mut socket = Socket {
+            data,
+            connection,
+            out: queue.as_deref_mut().unwrap_or(output),
+            rest,
+            stream,
+            common,
+        };
         let mut start = 0;
         loop {
-            let out = queue.as_deref_mut().unwrap_or(&mut self.output);
-            let received = connection.receive_with(&mut bytes[start..], out, |connection, event, out| {
-                let mut socket = Socket {
-                    data,
-                    connection,
-                    out,
-                    rest,
-                    stream,
-                    common,
-                };
-                tell(handler, &mut socket, &event);
-            });
-            match received {
-                Ok((consumed, event)) => {
+            // Whatever panics, `start` is behind its message.
+            let messages = guard(|| tell_messages(handler, &mut socket, bytes, &mut start));
+            let read_on = match messages {
+                Ok(Ok(())) => true,
+                Ok(Err(_)) => false,
+                Err(()) => {
+                    socket.panicked();
+                    continue;
+                }
+            };
+            if socket.rest.paused || socket.rest.terminated {
+                socket.rest.unread = true;
+                return start;
+            }
+            if start == bytes.len() && socket.connection.is_between_messages() {
+                return start;
+            }
+            let rest = &mut bytes[start..];
+            match read_on.then(|| tell_next(handler, &mut socket, rest)) {
+                Some(Ok((consumed, told))) => {
                     start += consumed;
-                    if event.is_none() {
-                        return start;
-                    }
-                    if rest.paused || rest.terminated {
-                        rest.unread = true;
+                    if !told {
                         return start;
                     }
                 }
-                Err(_) => {
-                    rest.extra().cause.get_or_insert(Cause::Violation);
+                Some(Err(_)) | None => {
+                    socket.rest.extra().cause.get_or_insert(Cause::Violation);
                     return bytes.len();
                 }
             }
@@ -234,8 +254,8 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         // Pings begin anew: what came meanwhile has not been seen.
         entry.rest.heard(self.common.now);
         if let Some(mut input) = entry.input.take() {
-            let filled = input.filled;
-            let consumed = self.parse(key, &mut input.bytes[..filled]);
+            let bytes = &mut input.bytes[..input.filled];
+            let consumed = Self::parse(&mut self.handler, &mut self.common, &mut self.output, entry, bytes);
             self.keep_input(key, input, consumed);
             self.settle(key);
         }
@@ -266,28 +286,70 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     }
 }
 
-/// Tells the handler of an event.
+/// Tells the handler of the messages that stand whole in `bytes`, one behind the other, from `start` on. What follows them is
+/// something else, or incomplete.
 #[inline]
+fn tell_messages<H: Handler>(
+    handler: &mut H,
+    socket: &mut Socket<'_, H::Data>,
+    bytes: &mut [u8],
+    start: &mut usize,
+) -> Result<(), ProtocolError> {
+    while let Some((length, message)) = socket.connection.receive_whole(&mut bytes[*start..], socket.out)? {
+        *start += length;
+        socket.common.counts.add(Count::MessagesIn, 1);
+        socket.rest.message = socket.common.now;
+        handler.message(socket, message);
+        if socket.rest.paused || socket.rest.terminated {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Tells the handler of the next event; answers how many bytes are done with, and whether there was an event.
+#[inline(never)]
+fn tell_next<H: Handler>(
+    handler: &mut H,
+    socket: &mut Socket<'_, H::Data>,
+    bytes: &mut [u8],
+) -> Result<(usize, bool), ProtocolError> {
+    let Socket {
+        data,
+        connection,
+        out,
+        rest,
+        stream,
+        common,
+    } = socket;
+    let received = connection.receive_with(bytes, out, |connection, event, out| {
+        let mut socket = Socket {
+            data: &mut **data,
+            connection,
+            out,
+            rest,
+            stream: &mut **stream,
+            common,
+        };
+        tell(handler, &mut socket, &event);
+    });
+    received.map(|(consumed, event)| (consumed, event.is_some()))
+}
+
+/// Tells the handler of an event.
 fn tell<H: Handler>(handler: &mut H, socket: &mut Socket<'_, H::Data>, event: &Event<&[u8]>) {
     let message = match event {
         Event::Text(text) => Payload::Text(text),
         Event::Binary(bytes) => Payload::Binary(bytes),
-        other => return tell_seldom(handler, socket, other),
+        Event::Ping(payload) => return call(socket, |socket| handler.ping(socket, payload)),
+        Event::Pong(payload) => return call(socket, |socket| handler.pong(socket, payload)),
+        Event::Close(Some(frame)) => return socket.rest.close_came(&frame.reason),
+        // Messages are handed over whole.
+        _ => return,
     };
     socket.common.counts.add(Count::MessagesIn, 1);
     socket.rest.message = socket.common.now;
     call(socket, |socket| handler.message(socket, message));
-}
-
-#[inline(never)]
-fn tell_seldom<H: Handler>(handler: &mut H, socket: &mut Socket<'_, H::Data>, event: &Event<&[u8]>) {
-    match event {
-        Event::Ping(payload) => call(socket, |socket| handler.ping(socket, payload)),
-        Event::Pong(payload) => call(socket, |socket| handler.pong(socket, payload)),
-        Event::Close(Some(frame)) => socket.rest.close_came(&frame.reason),
-        // Messages are handed over whole.
-        _ => {}
-    }
 }
 
 /// How often a connection reads in one turn before the others have theirs.
