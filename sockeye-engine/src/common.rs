@@ -104,6 +104,13 @@ impl Common {
             }
             return;
         }
+        self.keep_unwritten(out, then, rest, written);
+    }
+
+    /// There was room for so much only of what waited, and then of `then`.
+    #[cold]
+    fn keep_unwritten(&mut self, out: &mut Vec<u8>, then: &[u8], rest: &mut Rest, written: usize) {
+        let waiting = out.len() - rest.sent;
         self.block(rest);
         if written >= waiting {
             out.clear();

@@ -149,6 +149,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     }
 
     /// A connection's queue has room.
+    #[inline(never)]
     pub(crate) fn writable(&mut self, key: Key) {
         let Some(entry) = self.slab.get_mut(key) else { return };
         match entry.stream.flush() {
@@ -213,16 +214,33 @@ impl<H: Handler, S: Stream> Shard<H, S> {
             self.output.clear();
             return;
         };
-        Self::flush(&mut self.common, &mut self.output, entry);
-        if let Phase::Open(connection, _) = &mut entry.phase
-            && entry.queue.is_none()
-        {
+        if Self::leave_with_output(&mut self.common, &mut self.output, entry) {
+            self.conclude(key);
+        }
+    }
+
+    /// Writes what a connection has to send; answers whether there is more to be done than to wait for what comes.
+    #[inline(always)]
+    fn leave_with_output(common: &mut Common, output: &mut Vec<u8>, entry: &mut Entry<H::Data, S>) -> bool {
+        Self::flush(common, output, entry);
+        let Phase::Open(connection, _) = &mut entry.phase else {
+            return true;
+        };
+        if entry.queue.is_none() && !connection.is_between_messages() {
             // The answer to a ping that had to wait behind what has just left: nothing else may ever bring it up.
-            connection.resume_output(&mut self.output);
-            if !self.output.is_empty() {
-                Self::flush(&mut self.common, &mut self.output, entry);
+            connection.resume_output(output);
+            if !output.is_empty() {
+                Self::flush_apart(common, output, entry);
+                return true;
             }
         }
+        entry.rest.terminated | entry.rest.hung_up || connection.state() != CloseState::Open
+    }
+
+    /// Sees whether a connection is over, or about to be.
+    #[inline(never)]
+    fn conclude(&mut self, key: Key) {
+        let Some(entry) = self.slab.get_mut(key) else { return };
         if entry.rest.terminated {
             self.end(key, Cause::Lost);
             return;
@@ -241,7 +259,21 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     }
 
     /// One write of what a connection has to send, unless there is no room or the turn brings more.
+    #[inline]
     fn flush(common: &mut Common, output: &mut Vec<u8>, entry: &mut Entry<H::Data, S>) {
+        let usual = entry.queue.is_none() && !entry.rest.terminated && !entry.rest.blocked;
+        if !usual {
+            Self::flush_apart(common, output, entry);
+        } else if !output.is_empty() {
+            common.write(&mut entry.stream, output, &[], &mut entry.rest);
+            if !output.is_empty() {
+                Self::keep_output(common, output, entry);
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn flush_apart(common: &mut Common, output: &mut Vec<u8>, entry: &mut Entry<H::Data, S>) {
         let Entry {
             stream, queue, rest, ..
         } = &mut *entry;
@@ -249,11 +281,8 @@ impl<H: Handler, S: Stream> Shard<H, S> {
             if rest.terminated {
                 output.clear();
             }
-            if output.is_empty() {
-                return;
-            }
             // What a callback could not write must not be tried again before there is room.
-            if !rest.blocked {
+            if !rest.blocked && !output.is_empty() {
                 common.write(stream, output, &[], rest);
             }
             if !output.is_empty() {

@@ -208,9 +208,10 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         if !early.is_empty()
             && let Some(entry) = self.slab.get_mut(key)
         {
-            let consumed = Self::parse(&mut self.handler, &mut self.common, &mut self.output, entry, &mut early);
+            let common = &mut self.common;
+            let consumed = Self::parse_apart(&mut self.handler, common, &mut self.output, entry, &mut early);
             if consumed < early.len() {
-                self.keep(key, &early[consumed..]);
+                Self::keep(common, entry, &early[consumed..]);
             }
         }
         self.settle(key);
