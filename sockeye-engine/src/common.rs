@@ -24,6 +24,8 @@ pub(crate) struct Common {
     pub(crate) topics: Topics,
     /// The number of the turn, by which marks in connections are known to be of this one.
     pub(crate) turn: u32,
+    /// The last turn of which there are such marks.
+    pub(crate) marked: u32,
     pub(crate) now: Tick,
     pub(crate) counts: Counts,
     pub(crate) pool: Pool,

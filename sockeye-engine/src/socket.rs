@@ -140,6 +140,7 @@ impl<D> Socket<'_, D> {
             return Ok(false);
         };
         let made = (self.common.turn, self.common.topics.turn.len() as u32);
+        self.common.marked = self.common.turn;
         self.rest.extra().subscriptions.push(Subscription { topic, made });
         let topic = self.common.topics.name(topic);
         self.common.notices.push(Notice {
@@ -353,6 +354,7 @@ impl<D> Socket<'_, D> {
         }
         numbers.sort_unstable();
         numbers.dedup();
+        self.common.marked = self.common.turn;
         extra.delivered = (self.common.turn, self.common.topics.turn.len() as u32);
         let Ok(window) = self.connection.shared_window() else {
             return;

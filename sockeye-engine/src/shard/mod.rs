@@ -77,6 +77,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
                 topics: Topics::new(link.interest.clone()),
                 shared,
                 turn: 1,
+                marked: 0,
                 now: 0,
                 counts: Counts::default(),
                 pool: Pool::default(),
