@@ -240,7 +240,6 @@ impl Connection {
     fn append(&self, fin: bool, rsv1: bool, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
         // What a server sends most, the short way.
         if self.role == Role::Server && fin && !rsv1 && payload.len() <= usize::from(MAX_CONTROL_PAYLOAD) {
-            out.reserve(2 + payload.len());
             out.extend_from_slice(&FrameHeader::short(opcode, payload.len() as u8));
             out.extend_from_slice(payload);
             return;
