@@ -145,14 +145,16 @@ impl FrameHeader {
     /// Reads the header of a whole, masked message of at most 125 bytes; `None` for every other frame.
     #[inline]
     pub(crate) fn decode_short(input: &[u8]) -> Option<(MessageKind, u8, [u8; 4])> {
-        let &[first, second, a, b, c, d] = input.first_chunk::<{ Self::SHORT_MASKED }>()?;
+        let (&[first, second], input) = input.split_first_chunk()?;
+        // In one piece, which the compiler would otherwise put together from its bytes.
+        let key = *input.first_chunk()?;
         let kind = match first {
             0x81 => MessageKind::Text,
             0x82 => MessageKind::Binary,
             _ => return None,
         };
         let length = second ^ MASK;
-        (length <= MAX_CONTROL_PAYLOAD).then_some((kind, length, [a, b, c, d]))
+        (length <= MAX_CONTROL_PAYLOAD).then_some((kind, length, key))
     }
 
     /// Appends the header to `out`, with the length in its shortest form.

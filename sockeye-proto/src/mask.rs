@@ -51,6 +51,12 @@ pub fn copy(payload: &[u8], key: [u8; 4], out: &mut Vec<u8>) {
     simd::mask::copy(payload, key, out);
 }
 
+/// Writes the masked form of a frame's whole `payload` to `out`, which has the same length.
+#[inline]
+pub(crate) fn copy_to(payload: &[u8], key: [u8; 4], out: &mut [u8]) {
+    simd::mask::copy_to(payload, key, out);
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::{vec, vec::Vec};
@@ -82,6 +88,16 @@ mod tests {
             copy(&payload[..len], [9, 8, 7, 6], &mut out);
             assert_eq!(out[..4], *b"head");
             assert_eq!(out[4..], by_the_formula(&payload[..len], [9, 8, 7, 6], 0));
+        }
+    }
+
+    #[test]
+    fn section_5_3_copy_to_fills_a_slice() {
+        let payload: Vec<u8> = (0..300).map(|i| (i * 7 % 256) as u8).collect();
+        for len in [0, 1, 3, 4, 15, 16, 17, 63, 64, 127, 128, 300] {
+            let mut out = vec![0xee; len];
+            copy_to(&payload[..len], [9, 8, 7, 6], &mut out);
+            assert_eq!(out, by_the_formula(&payload[..len], [9, 8, 7, 6], 0));
         }
     }
 

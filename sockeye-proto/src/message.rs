@@ -1,15 +1,18 @@
 //! Messages, and the buffer in which a message of several frames, or an inflated one, comes together (RFC 6455 §5.4).
 
-use alloc::boxed::Box;
+mod packet;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 
+pub(crate) use self::packet::Packet;
 use crate::error::ProtocolError;
 use crate::frame::Opcode;
-use crate::simd::text::TextBuffer;
+use crate::simd::text::{TextBuffer, TextPacket};
 use crate::utf8::Utf8Bytes;
 
 /// What a message holds.
@@ -31,66 +34,111 @@ impl MessageKind {
     }
 }
 
-/// A whole message.
+/// A whole message, which owns its payload.
 ///
-/// Cloning is cheap: clones share the payload.
+/// It is two words long. A payload of up to 127 bytes is its own, and copied by a clone; clones share a longer one.
+/// Look at it by [`payload`](Self::payload), or take it by [`into_bytes`](Self::into_bytes) and
+/// [`into_text`](Self::into_text).
 ///
 /// ```
-/// use sockeye_proto::message::{Message, MessageKind};
+/// use sockeye_proto::message::{Message, MessageKind, Payload};
 ///
 /// let message = Message::from("naïve");
 /// assert_eq!(message.kind(), MessageKind::Text);
 /// assert_eq!(message.len(), 6);
 /// assert_eq!(message.as_text(), Some("naïve"));
+/// match message.payload() {
+///     Payload::Text(text) => assert_eq!(text, "naïve"),
+///     Payload::Binary(_) => unreachable!(),
+/// }
 /// ```
-// A tag of a word leaves no gap, whose bytes would be moved one by one wherever a message is.
-#[derive(Clone, PartialEq, Eq, Hash)]
-#[repr(usize)]
-pub enum Message {
-    /// UTF-8 text.
-    Text(Utf8Bytes),
-    /// Bytes.
-    Binary(Bytes),
+#[derive(Clone)]
+pub struct Message(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Text(TextPacket),
+    Binary(Packet),
 }
 
+// In registers, not in memory: `packet.rs` says what that is worth.
+const _: () = assert!(size_of::<Message>() == 2 * size_of::<usize>());
+const _: () = assert!(size_of::<Option<Message>>() == size_of::<Message>());
+
 impl Message {
+    /// A short message that was masked by `key`. `None` if it is too long, or text that is no UTF-8.
+    #[inline]
+    pub(crate) fn unmask(kind: MessageKind, payload: &[u8], key: Option<[u8; 4]>) -> Option<Self> {
+        let packet = Packet::unmask(payload, key)?;
+        Some(Self(match kind {
+            MessageKind::Text => Repr::Text(TextPacket::try_from(packet).ok()?),
+            MessageKind::Binary => Repr::Binary(packet),
+        }))
+    }
+
     /// Text or binary.
+    #[inline]
     #[must_use]
     pub fn kind(&self) -> MessageKind {
-        match self {
-            Self::Text(_) => MessageKind::Text,
-            Self::Binary(_) => MessageKind::Binary,
+        match self.0 {
+            Repr::Text(_) => MessageKind::Text,
+            Repr::Binary(_) => MessageKind::Binary,
+        }
+    }
+
+    /// The payload, by kind.
+    #[inline]
+    #[must_use]
+    pub fn payload(&self) -> Payload<'_> {
+        match &self.0 {
+            Repr::Text(text) => Payload::Text(text.as_str()),
+            Repr::Binary(packet) => Payload::Binary(packet.as_bytes()),
         }
     }
 
     /// The payload.
+    #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text.as_bytes(),
-            Self::Binary(bytes) => bytes,
+        match &self.0 {
+            Repr::Text(text) => text.as_bytes(),
+            Repr::Binary(packet) => packet.as_bytes(),
         }
     }
 
     /// The text of a text message.
+    #[inline]
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Binary(_) => None,
+        match &self.0 {
+            Repr::Text(text) => Some(text.as_str()),
+            Repr::Binary(_) => None,
         }
     }
 
-    /// The payload, without a copy.
+    /// The payload on its own. One of up to 127 bytes is copied, a longer one is not.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
-        match self {
-            Self::Text(text) => text.into_bytes(),
-            Self::Binary(bytes) => bytes,
+        match self.0 {
+            Repr::Text(text) => text.into_packet().into_bytes(),
+            Repr::Binary(packet) => packet.into_bytes(),
+        }
+    }
+
+    /// The text of a text message on its own, as [`into_bytes`](Self::into_bytes).
+    ///
+    /// # Errors
+    ///
+    /// A binary message is given back.
+    pub fn into_text(self) -> Result<Utf8Bytes, Self> {
+        match self.0 {
+            Repr::Text(text) => Ok(text.into_utf8_bytes()),
+            binary @ Repr::Binary(_) => Err(Self(binary)),
         }
     }
 
     /// The length of the payload in bytes.
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.as_bytes().len()
@@ -103,55 +151,76 @@ impl Message {
     }
 }
 
+impl PartialEq for Message {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind() == other.kind() && self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Message {}
+
+impl Hash for Message {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.kind().hash(state);
+        self.as_bytes().hash(state);
+    }
+}
+
 /// Shows the kind, the length and the beginning: a megabyte does not belong in a log.
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = self.as_bytes();
         let shown = &shown[..shown.len().min(SHOWN)];
         write!(f, "{:?}({} bytes: ", self.kind(), self.len())?;
-        match self {
-            Self::Text(_) => write!(f, "{:?}", String::from_utf8_lossy(shown))?,
-            Self::Binary(_) => write!(f, "{shown:02x?}")?,
+        match self.kind() {
+            MessageKind::Text => write!(f, "{:?}", String::from_utf8_lossy(shown))?,
+            MessageKind::Binary => write!(f, "{shown:02x?}")?,
         }
         f.write_str(if self.len() > SHOWN { " …)" } else { ")" })
     }
 }
 
 impl From<Utf8Bytes> for Message {
+    /// Takes part in the text's buffer.
     fn from(text: Utf8Bytes) -> Self {
-        Self::Text(text)
+        Self(Repr::Text(text.into()))
     }
 }
 
 impl From<&str> for Message {
+    /// Copies the text.
     #[inline]
     fn from(text: &str) -> Self {
-        Self::Text(text.into())
+        Self(Repr::Text(text.into()))
     }
 }
 
 impl From<String> for Message {
+    /// Takes the string's buffer over.
     fn from(text: String) -> Self {
-        Self::Text(text.into())
+        Utf8Bytes::from(text).into()
     }
 }
 
 impl From<Bytes> for Message {
+    /// Takes part in the buffer.
     fn from(bytes: Bytes) -> Self {
-        Self::Binary(bytes)
+        Self(Repr::Binary(Packet::share(bytes)))
     }
 }
 
 impl From<Vec<u8>> for Message {
+    /// Takes the buffer over.
     fn from(bytes: Vec<u8>) -> Self {
-        Self::Binary(bytes.into())
+        Bytes::from(bytes).into()
     }
 }
 
 impl From<&[u8]> for Message {
+    /// Copies the bytes.
     #[inline]
     fn from(bytes: &[u8]) -> Self {
-        Self::Binary(Bytes::from(Box::<[u8]>::from(bytes)))
+        Self(Repr::Binary(bytes.into()))
     }
 }
 
@@ -203,11 +272,9 @@ impl<'a, const N: usize> From<&'a [u8; N]> for Payload<'a> {
 }
 
 impl<'a> From<&'a Message> for Payload<'a> {
+    #[inline]
     fn from(message: &'a Message) -> Self {
-        match message {
-            Message::Text(text) => Self::Text(text),
-            Message::Binary(bytes) => Self::Binary(bytes),
-        }
+        message.payload()
     }
 }
 

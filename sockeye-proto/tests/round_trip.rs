@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use sockeye_proto::connection::{Compress, Connection, Role};
 #[cfg(feature = "deflate")]
 use sockeye_proto::deflate::{DeflateDirection, DeflateOptions, DeflateParams};
-use sockeye_proto::message::Message;
+use sockeye_proto::message::{Message, Payload};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -44,9 +44,9 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Sends a step and answers what the other end must see.
 fn send(sender: &mut Connection, step: &Step, out: &mut Vec<u8>) -> Vec<Seen> {
-    let whole = |message: &Message| match message {
-        Message::Text(text) => Seen::Text(text.to_string()),
-        Message::Binary(bytes) => Seen::Binary(bytes.to_vec()),
+    let whole = |message: &Message| match message.payload() {
+        Payload::Text(text) => Seen::Text(text.to_string()),
+        Payload::Binary(bytes) => Seen::Binary(bytes.to_vec()),
     };
     match step {
         Step::Message(message, compress) => {
@@ -83,9 +83,9 @@ fn send(sender: &mut Connection, step: &Step, out: &mut Vec<u8>) -> Vec<Seen> {
 }
 
 fn send_piece(sender: &mut Connection, message: &Message, range: std::ops::Range<usize>, fin: bool, out: &mut Vec<u8>) {
-    match message {
-        Message::Text(text) => sender.send_fragment(&text[range], fin, Compress::Auto, out),
-        Message::Binary(bytes) => sender.send_fragment(&bytes[range], fin, Compress::Auto, out),
+    match message.payload() {
+        Payload::Text(text) => sender.send_fragment(&text[range], fin, Compress::Auto, out),
+        Payload::Binary(bytes) => sender.send_fragment(&bytes[range], fin, Compress::Auto, out),
     }
     .unwrap();
 }

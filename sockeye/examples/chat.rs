@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use sockeye::transport::Stream;
-use sockeye::{Error, Message, Prepared, Server, ServerOptions, WebSocket};
+use sockeye::{Error, Prepared, Server, ServerOptions, WebSocket};
 use tokio::sync::broadcast;
 
 #[tokio::main]
@@ -27,8 +27,7 @@ async fn converse(mut ws: WebSocket<Stream>, room: broadcast::Sender<Prepared>) 
         tokio::select! {
             message = ws.recv() => match message? {
                 // Encoded once for all.
-                Some(Message::Text(text)) => { let _ = room.send(Prepared::new(text.as_str())); }
-                Some(Message::Binary(_)) => {}
+                Some(message) => if let Some(text) = message.as_text() { let _ = room.send(Prepared::new(text)); },
                 None => return Ok(()),
             },
             Ok(message) = said.recv() => ws.send_prepared(&message).await?,

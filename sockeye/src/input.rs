@@ -28,6 +28,7 @@ impl Buffer {
     }
 
     /// Cuts off what is consumed.
+    #[inline]
     fn settle(&mut self) -> &mut BytesMut {
         if self.start == self.bytes.len() {
             self.bytes.clear();
@@ -117,16 +118,22 @@ impl Input {
 
 /// Makes room for a read: for `missing` bytes of a frame that must be whole, in steps that double what has arrived, so
 /// that the peer pays for what it claims; else for as much as is likely to be there.
+#[inline]
 fn grow(input: &mut BytesMut, missing: u64) {
+    if input.capacity() - input.len() < READ_SIZE / 4 {
+        grow_short(input, missing);
+    }
+}
+
+#[cold]
+fn grow_short(input: &mut BytesMut, missing: u64) {
     let missing = usize::try_from(missing).unwrap_or(usize::MAX);
     let (length, free) = (input.len(), input.capacity() - input.len());
     if missing == 0 {
-        if free < READ_SIZE / 4 {
-            input.reserve(READ_SIZE.saturating_sub(length).max(READ_SIZE / 4));
-        }
+        input.reserve(READ_SIZE.saturating_sub(length).max(READ_SIZE / 4));
         return;
     }
-    if free >= missing || free >= READ_SIZE / 4 {
+    if free >= missing {
         return;
     }
     // Halve the final size until it is no more than twice what is there: the last step then ends exactly at the frame's

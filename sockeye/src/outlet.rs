@@ -174,9 +174,8 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
         if let Some(error) = self.broken() {
             return Err(error);
         }
-        let end = self.end();
         if self.blocked {
-            return Ok(Some(end));
+            return Ok(Some(self.end()));
         }
         let flushed = self.poll_write(&mut Context::from_waker(Waker::noop()));
         match self.flushed(flushed) {
@@ -184,7 +183,7 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
             Poll::Pending => {
                 // Without a waker nobody would learn of room.
                 self.blocked = false;
-                Ok(Some(end))
+                Ok(Some(self.end()))
             }
         }
     }

@@ -82,7 +82,9 @@ impl Output {
     pub(crate) fn clear(&mut self, kept: usize) {
         self.bytes.clear();
         self.bytes.shrink_to(kept);
-        self.tail = Bytes::new();
+        if !self.tail.is_empty() {
+            self.tail = Bytes::new();
+        }
         self.written = 0;
     }
 }

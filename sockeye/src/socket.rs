@@ -324,7 +324,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
 
     #[inline]
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        with_wakers(cx, |wakers| self.driver.poll_message(wakers))
+        match self.driver.small_message() {
+            Some(message) => Poll::Ready(Ok(Some(message))),
+            None => with_wakers(cx, |wakers| self.driver.poll_message(wakers)),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::fmt::Display;
 
 use anyhow::{Context, bail, ensure};
 use sockeye::transport::Stream;
-use sockeye::{Client, CloseCode, DeflateOptions, Event, Message, WebSocket};
+use sockeye::{Client, CloseCode, DeflateOptions, Event, Message, Payload, WebSocket};
 
 /// A code that RFC 6455 §7.4.2 leaves to applications.
 const BYE: CloseCode = CloseCode::new(4001);
@@ -133,7 +133,7 @@ async fn binary(ws: &mut WebSocket<Stream>) -> anyhow::Result<()> {
     let echo = message(ws).await?;
     check(
         "binary",
-        matches!(&echo, Message::Binary(bytes) if **bytes == [0, 1, 255]),
+        echo.payload() == Payload::Binary(&[0, 1, 255]),
         &format_args!("{echo:?}"),
     );
     Ok(())

@@ -192,9 +192,9 @@ pub enum Event<B: Buffer> {
 
 impl From<Message> for Event<Bytes> {
     fn from(message: Message) -> Self {
-        match message {
-            Message::Text(text) => Self::Text(text),
-            Message::Binary(bytes) => Self::Binary(bytes),
+        match message.into_text() {
+            Ok(text) => Self::Text(text),
+            Err(binary) => Self::Binary(binary.into_bytes()),
         }
     }
 }
@@ -204,8 +204,8 @@ impl Event<Bytes> {
     #[must_use]
     pub fn into_message(self) -> Option<Message> {
         match self {
-            Self::Text(text) => Some(Message::Text(text)),
-            Self::Binary(bytes) => Some(Message::Binary(bytes)),
+            Self::Text(text) => Some(text.into()),
+            Self::Binary(bytes) => Some(bytes.into()),
             _ => None,
         }
     }
@@ -404,6 +404,7 @@ impl Connection {
     /// a header, and for data that is consumed as it arrives.
     ///
     /// A driver grows its buffer by this much at most, and never at once: the length is only what the peer claims.
+    #[inline]
     #[must_use]
     pub fn missing(&self) -> u64 {
         match self.expect {

@@ -159,14 +159,17 @@ impl Connection {
     pub fn receive_small(&mut self, input: &[u8], most: usize) -> Option<(usize, Message)> {
         let (kind, key, range) = self.whole(input, most)?;
         let payload = &input[range.clone()];
+        if let Some(message) = Message::unmask(kind, payload, key) {
+            return Some((range.end, message));
+        }
         let mut copy = Vec::with_capacity(payload.len());
         match key {
             Some(key) => mask::copy(payload, key, &mut copy),
             None => copy.extend_from_slice(payload),
         }
         let message = match kind {
-            MessageKind::Text => Message::Text(Utf8Bytes::try_from(copy).ok()?),
-            MessageKind::Binary => Message::Binary(Bytes::from(copy.into_boxed_slice())),
+            MessageKind::Text => Utf8Bytes::try_from(copy).ok()?.into(),
+            MessageKind::Binary => copy.into(),
         };
         Some((range.end, message))
     }

@@ -24,6 +24,7 @@
 
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
+use core::ptr;
 
 /// Masks `payload` in place.
 #[inline]
@@ -64,6 +65,15 @@ pub(crate) fn copy(payload: &[u8], key: [u8; 4], out: &mut Vec<u8>) {
     copy_into(&mut out.spare_capacity_mut()[..payload.len()], payload, key);
     // SAFETY: `reserve` made room for `payload` after the old length, and `copy_into` has written every slot of it.
     unsafe { out.set_len(len) };
+}
+
+/// Writes the masked `payload` to `out`, which has the same length, in one pass over both.
+#[inline]
+pub(crate) fn copy_to(payload: &[u8], key: [u8; 4], out: &mut [u8]) {
+    // SAFETY: a `MaybeUninit<u8>` has the layout of a `u8`, and `copy_into` puts nothing but bytes into the slots, so
+    // that `out` is as initialised after it as before.
+    let slots = unsafe { &mut *(ptr::from_mut(out) as *mut [MaybeUninit<u8>]) };
+    copy_into(slots, payload, key);
 }
 
 /// Writes the masked `payload` to `out`, which has the same length: every slot is written.
@@ -203,12 +213,14 @@ fn copy_steps<'o, 'p, const N: usize>(
     payload: &'p [u8],
     key: [u8; 4],
 ) -> (&'o mut [MaybeUninit<u8>], &'p [u8]) {
-    let keys = repeat::<N>(key);
+    // By words, of which the compiler makes registers. Bytes it would also shuffle, one kind of register each.
+    let key = u32::from_ne_bytes(key);
     let (slots, out) = out.as_chunks_mut::<N>();
     let (chunks, payload) = payload.as_chunks::<N>();
     for (slot, chunk) in slots.iter_mut().zip(chunks) {
-        for ((slot, byte), key) in slot.iter_mut().zip(chunk).zip(keys) {
-            slot.write(byte ^ key);
+        for (slot, word) in slot.as_chunks_mut().0.iter_mut().zip(chunk.as_chunks().0) {
+            let masked = u32::from_ne_bytes(*word) ^ key;
+            *slot = masked.to_ne_bytes().map(MaybeUninit::new);
         }
     }
     (out, payload)

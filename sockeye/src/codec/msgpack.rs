@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_core::Serialize;
 use serde_core::de::DeserializeOwned;
-use sockeye_proto::message::Message;
+use sockeye_proto::message::{Message, Payload};
 
 use super::{Codec, Decode, Encode};
 
@@ -71,10 +71,10 @@ impl<T: Serialize + ?Sized> Encode<T> for MessagePack {
 
 impl<T: DeserializeOwned> Decode<T> for MessagePack {
     fn decode(&self, message: Message) -> Result<T, MessagePackError> {
-        let Message::Binary(bytes) = message else {
+        let Payload::Binary(bytes) = message.payload() else {
             return Err(MessagePackError::Text);
         };
-        let mut deserializer = rmp_serde::Deserializer::new(&bytes[..]);
+        let mut deserializer = rmp_serde::Deserializer::new(bytes);
         deserializer.set_max_depth(MAX_DEPTH);
         let value = T::deserialize(&mut deserializer).map_err(MessagePackError::Decode)?;
         match deserializer.get_ref().is_empty() {

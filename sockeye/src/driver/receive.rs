@@ -29,15 +29,10 @@ pub(crate) struct Piece {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
-    /// The next message; otherwise as [`poll_next`](Self::poll_next).
-    ///
-    /// Small messages take a short way.
-    #[inline]
+    /// The next message where there is no [`small_message`](Self::small_message); otherwise as
+    /// [`poll_next`](Self::poll_next).
     pub(crate) fn poll_message(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Result<Option<Message>, Error>> {
         loop {
-            if let Some(message) = self.small_message() {
-                return Poll::Ready(Ok(Some(message)));
-            }
             let mut other = None;
             match self.poll_other_message(cx, &mut other) {
                 Poll::Ready(Ok(Found::Input)) => {}
@@ -45,6 +40,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 Poll::Ready(Ok(Found::End)) => return Poll::Ready(Ok(None)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(*error)),
                 Poll::Pending => return Poll::Pending,
+            }
+            if let Some(message) = self.small_message() {
+                return Poll::Ready(Ok(Some(message)));
             }
         }
     }
@@ -87,12 +85,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
     }
 
-    /// A small message that is there.
+    /// A small message that is there: the short way of nearly all messages that arrive with others.
     #[inline]
-    fn small_message(&mut self) -> Option<Message> {
+    pub(crate) fn small_message(&mut self) -> Option<Message> {
         if self.input.is_empty() || self.ending != Ending::Not || self.leaving {
             return None;
         }
+        self.take_small_message()
+    }
+
+    fn take_small_message(&mut self) -> Option<Message> {
         let (consumed, message) = self.connection.receive_small(self.input.unread(), COPIED)?;
         self.input.consume(consumed);
         Some(message)
@@ -204,6 +206,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Ready when there is more input. What was sent meanwhile is written first.
     ///
     /// Errors are in boxes here, so that what usually comes back is in registers.
+    #[allow(
+        clippy::inline_always,
+        reason = "with one message in flight, what a call saves and restores counts; there are two callers"
+    )]
+    #[inline(always)]
     fn poll_input(&mut self, cx: &mut Wakers<'_, '_, '_>) -> Poll<Result<(), Box<Error>>> {
         self.leave_if_told();
         let mut stuck = false;
@@ -261,6 +268,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.poll_timer(cx.write).map(Err)
     }
 
+    #[allow(clippy::inline_always, reason = "as `poll_input`")]
+    #[inline(always)]
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let (missing, outlet) = (self.connection.missing(), &self.outlet);
         self.input

@@ -120,9 +120,9 @@ impl Data {
     #[must_use]
     pub fn into_message(self) -> Message {
         match self {
-            Self::Text(text) => Message::Text(text),
-            Self::Blob(blob) => Message::Binary(blob.into_bytes()),
-            Self::ArrayBuffer(bytes) => Message::Binary(bytes),
+            Self::Text(text) => text.into(),
+            Self::Blob(blob) => blob.into_bytes().into(),
+            Self::ArrayBuffer(bytes) => bytes.into(),
         }
     }
 
@@ -191,7 +191,7 @@ impl From<Bytes> for Blob {
 
 impl From<Blob> for Message {
     fn from(blob: Blob) -> Self {
-        Self::Binary(blob.into_bytes())
+        blob.into_bytes().into()
     }
 }
 

@@ -1,7 +1,7 @@
 //! At most once and in order, over connections that are lost at any point; and what was received is delivered.
 
 use sockeye::reconnect::{Backoff, Reconnecting};
-use sockeye::{Client, CloseCode, Message};
+use sockeye::{Client, CloseCode, Payload};
 use tokio::time::advance;
 
 use crate::common::{Server, StillClock, builder, settle, until_open, until_waiting};
@@ -12,15 +12,12 @@ async fn lossy_server(server: Server) -> Vec<u32> {
     for connection in 0.. {
         let mut ws = server.accept().await;
         for _ in 0..connection * 7 % 90 {
-            match ws.recv().await.unwrap() {
-                Some(Message::Binary(bytes)) => {
-                    received.push(u32::from_be_bytes(bytes[..4].try_into().unwrap()));
-                }
-                Some(Message::Text(_)) => {
+            match ws.recv().await.unwrap().expect("closed").payload() {
+                Payload::Binary(bytes) => received.push(u32::from_be_bytes(bytes[..4].try_into().unwrap())),
+                Payload::Text(_) => {
                     ws.close(CloseCode::NORMAL, "").await.unwrap();
                     return received;
                 }
-                None => panic!("closed"),
             }
         }
     }
