@@ -232,31 +232,23 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         let mut start = 0;
         loop {
             // Whatever panics, `start` is behind its message.
-            let messages = guard(|| tell_messages(handler, &mut socket, bytes, &mut start));
-            let read_on = match messages {
-                Ok(Ok(())) => true,
-                Ok(Err(_)) => false,
-                Err(()) => {
-                    socket.panicked();
-                    continue;
+            let told = guard(|| tell_messages(handler, &mut socket, bytes, &mut start)).unwrap_or_else(|()| {
+                socket.panicked();
+                Ok(())
+            });
+            if told.is_ok() {
+                if socket.rest.paused || socket.rest.terminated {
+                    socket.rest.unread = true;
+                    return start;
                 }
-            };
-            if socket.rest.paused || socket.rest.terminated {
-                socket.rest.unread = true;
-                return start;
-            }
-            if start == bytes.len() && socket.connection.is_between_messages() {
-                return start;
-            }
-            let rest = &mut bytes[start..];
-            match read_on.then(|| tell_next(handler, &mut socket, rest)) {
-                Some(Ok((consumed, told))) => {
-                    start += consumed;
-                    if !told {
-                        return start;
-                    }
+                if start == bytes.len() && socket.connection.is_between_messages() {
+                    return start;
                 }
-                Some(Err(_)) | None => {
+            }
+            match told.and_then(|()| tell_next(handler, &mut socket, &mut bytes[start..])) {
+                Ok((consumed, true)) => start += consumed,
+                Ok((consumed, false)) => return start + consumed,
+                Err(_) => {
                     socket.rest.extra().cause.get_or_insert(Cause::Violation);
                     return bytes.len();
                 }
