@@ -1,22 +1,28 @@
-//! `sockeye echo`: sends back what it gets, by tasks or by the engine.
+//! `sockeye echo`: sends back what it gets, by tasks or by the engine, of which there may be several processes.
 
 mod engine;
+mod processes;
 
 use sockeye::{Error, WebSocket};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::listen;
-use crate::plan::Echoing;
+use crate::plan::{By, Echoing};
 use crate::report::Failure;
 
 pub(crate) use self::engine::{Held, send_back, send_on};
 
 pub(crate) async fn run(plan: Echoing) -> Result<(), Failure> {
-    if plan.engine {
-        return engine::run(&plan.listening).await;
+    let listening = &plan.listening;
+    match plan.by {
+        By::Tasks => {
+            let server = listening.bind().await?;
+            listen::run(server, "ws", |server| async move { server.serve(converse).await }).await
+        }
+        By::Engine => listen::run_engine(engine::start(listening)?, "ws", listening.is_secure()).await,
+        By::Processes(count) => processes::run(count, listening.addresses.len()).await,
+        By::Member => processes::serve(engine::start(listening)?, listening.is_secure()).await,
     }
-    let server = plan.listening.bind().await?;
-    listen::run(server, "ws", |server| async move { server.serve(converse).await }).await
 }
 
 /// Echoes until the client closes or the server shuts down.

@@ -52,12 +52,12 @@ pub(crate) async fn run_engine(engine: Engine, scheme: &str, secure: bool) -> Re
     Ok(())
 }
 
-fn tell_of_end(closed: usize, dropped: usize) {
+pub(crate) fn tell_of_end(closed: usize, dropped: usize) {
     report::talk(format_args!("ended; connections: {closed} closed, {dropped} dropped"));
 }
 
 /// One write for all lines: `sockeye echo … | head -1` has its line, and the server goes on.
-fn announce(addresses: &[impl Display], scheme: &str, secure: bool) -> Result<(), Failure> {
+pub(crate) fn announce(addresses: &[impl Display], scheme: &str, secure: bool) -> Result<(), Failure> {
     let secure = if secure { "s" } else { "" };
     let line = |address| format!("listening on {scheme}{secure}://{address}/\n");
     let lines: String = addresses.iter().map(line).collect();
@@ -125,7 +125,7 @@ impl Signals {
 }
 
 /// How long clients have to finish the closing handshake when the server goes away.
-const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// How often it is said that connections have to wait.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
