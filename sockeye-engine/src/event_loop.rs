@@ -123,12 +123,14 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
+    #[inline]
     fn connection(&mut self, key: Key, event: &Event) {
         if event.is_writable() {
             self.shard.writable(key);
         }
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
-            self.shard.readable(key, event.is_read_closed() || event.is_error());
+        let ends = event.is_read_closed() || event.is_error();
+        if ends || event.is_readable() {
+            self.shard.readable(key, ends);
         }
     }
 
@@ -142,12 +144,14 @@ impl<H: Handler> EventLoop<H> {
         self.clock.sleep(next.map(|at| at.saturating_sub(self.looked)))
     }
 
+    #[inline(never)]
     fn obey(&mut self) {
         let poll = &self.poll;
         self.shard
             .obey(|shard, acceptor, tcp| take_on(poll, shard, &acceptor, tcp));
     }
 
+    #[inline(never)]
     fn accept(&mut self) {
         self.pending = false;
         self.again_at = None;
