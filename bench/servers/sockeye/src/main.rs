@@ -29,22 +29,23 @@ fn main() -> Result<(), Box<dyn Error>> {
         let room = args.broadcast.then(|| broadcast::channel(ROOM).0);
         for number in 0.. {
             let incoming = server.accept().await?;
-            let room = room.clone();
-            tokio::spawn(async move {
-                let served = match room {
-                    Some(room) => attend(incoming, number, room.subscribe(), room).await,
-                    None => echo(incoming).await,
-                };
-                if let Err(error) = served {
-                    eprintln!("{error}");
-                }
-            });
+            // Each in a task of its own: one that could be either would be as large as the larger.
+            match &room {
+                Some(room) => tokio::spawn(served(attend(incoming, number, room.subscribe(), room.clone()))),
+                None => tokio::spawn(served(echo(incoming))),
+            };
         }
         Ok(())
     })
 }
 
 type Served = Result<(), Box<dyn Error + Send + Sync>>;
+
+async fn served(connection: impl Future<Output = Served>) {
+    if let Err(error) = connection.await {
+        eprintln!("{error}");
+    }
+}
 
 async fn echo(incoming: Incoming) -> Served {
     let mut ws = incoming.accept().await?;
