@@ -83,6 +83,16 @@ pub struct WebSocketUpgrade {
 }
 
 impl WebSocketUpgrade {
+    fn checked(upgrade: Upgrade, parts: &Parts) -> Self {
+        let options = parts.extensions.get::<ServerOptions>();
+        Self {
+            upgrade,
+            options: options.unwrap_or(&DEFAULTS).clone(),
+            subprotocols: Vec::new(),
+            failed: None,
+        }
+    }
+
     /// The request.
     #[must_use]
     pub fn request(&self) -> &Request {
@@ -219,27 +229,21 @@ impl<S: Sync> FromRequestParts<S> for WebSocketUpgrade {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
-        let options = parts.extensions.get::<ServerOptions>();
-        let options = options.unwrap_or(&DEFAULTS).clone();
         let upgrade = Upgrade::from_parts(parts);
         upgrade.check().map_err(|rejection| upgrade.refuse(rejection))?;
-        Ok(Self {
-            upgrade,
-            options,
-            subprotocols: Vec::new(),
-            failed: None,
-        })
+        Ok(Self::checked(upgrade, parts))
     }
 }
 
 impl<S: Sync> OptionalFromRequestParts<S> for WebSocketUpgrade {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Refusal> {
-        match <Self as FromRequestParts<S>>::from_request_parts(parts, state).await {
-            Ok(upgrade) => Ok(Some(upgrade)),
-            Err(refusal) if refusal.rejection().cause() == RejectionCause::NotUpgrade => Ok(None),
-            Err(refusal) => Err(refusal),
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>, Refusal> {
+        let upgrade = Upgrade::from_parts(parts);
+        match upgrade.check() {
+            Ok(()) => Ok(Some(Self::checked(upgrade, parts))),
+            Err(rejection) if rejection.cause() == RejectionCause::NotUpgrade => Ok(None),
+            Err(rejection) => Err(upgrade.refuse(rejection)),
         }
     }
 }

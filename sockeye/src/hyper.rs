@@ -84,6 +84,7 @@ use tokio::time::timeout_at;
 
 use crate::driver::Driver;
 use crate::error::AcceptError;
+use crate::observe::Watch;
 use crate::opened::Handshake;
 use crate::options::ServerOptions;
 use crate::socket::WebSocket;
@@ -243,6 +244,7 @@ impl Upgrade {
     /// A refusal of this request, for reasons of the application's.
     #[must_use]
     pub fn refuse(&self, rejection: Rejection) -> Refusal {
+        Watch::server(None).rejected(&rejection);
         Refusal {
             rejection: Box::new(rejection),
             http: self.http,
@@ -255,12 +257,15 @@ impl Upgrade {
         let connection = connection.with_deflate(accepted.deflate());
         let handshake = Handshake::accepted(accepted);
         let (deadline, socket) = (options.deadline(), options.shared.socket.clone());
+        // Here and not in the future, so that its span stands in the one in which the request is answered.
+        let watch = Watch::server(None);
         Upgrading(Box::pin(async move {
-            let upgraded = timeout_at(deadline, on_upgrade)
-                .await
-                .map_err(|_| AcceptError::Timeout)?
-                .map_err(|error| AcceptError::Io(io::Error::other(error)))?;
-            let driver = Driver::new(TokioIo::new(upgraded), connection, BytesMut::new(), &socket);
+            let upgraded = match timeout_at(deadline, on_upgrade).await {
+                Ok(upgraded) => upgraded.map_err(|error| AcceptError::Io(io::Error::other(error))),
+                Err(_) => Err(AcceptError::Timeout),
+            };
+            let upgraded = upgraded.inspect_err(|error| watch.failed(error))?;
+            let driver = Driver::new(TokioIo::new(upgraded), connection, BytesMut::new(), &socket, watch);
             Ok(WebSocket::new(driver, handshake))
         }))
     }

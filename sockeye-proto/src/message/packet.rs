@@ -128,7 +128,10 @@ mod pool {
 
     use super::Body;
 
-    #[allow(clippy::vec_box, reason = "boxes are lent and come back: nothing is moved but a word")]
+    #[allow(
+        clippy::vec_box,
+        reason = "boxes are lent and come back: nothing is moved but a word"
+    )]
     type Packets = RefCell<Vec<Box<Body>>>;
 
     thread_local! {
