@@ -16,7 +16,14 @@ pub(crate) async fn run(plan: Echoing) -> Result<(), Failure> {
         return engine::run(&plan.listening).await;
     }
     let server = plan.listening.bind().await?;
-    listen::run(server, "ws", |server| async move { server.serve(converse).await }).await
+    let grace = plan.listening.grace;
+    listen::run(
+        server,
+        "ws",
+        grace,
+        |server| async move { server.serve(converse).await },
+    )
+    .await
 }
 
 /// Echoes until the client closes or the server shuts down.

@@ -15,7 +15,7 @@ pub(super) async fn run(plan: &Listening) -> Result<(), Failure> {
         addresses: addresses.clone(),
     });
     let engine = engine.map_err(|error| Failure::usage(format!("the engine does not start: {error}")))?;
-    listen::run_engine(engine, "ws", plan.is_secure()).await
+    listen::run_engine(engine, "ws", plan).await
 }
 
 struct Echo {

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::time::Duration;
 
 use sockeye::handshake::OriginPolicy;
 use sockeye::{DeflateOptions, Limits, Listener, Server, ServerOptions, ServerOptionsBuilder, ServerTls, TlsError};
@@ -18,6 +19,8 @@ use crate::report::{self, Failure};
 pub(crate) struct Listening {
     pub(crate) addresses: Vec<Address>,
     pub(crate) options: ServerOptions,
+    /// How long clients have to finish the closing handshake when the server goes away.
+    pub(crate) grace: Duration,
     pub(super) threads: Option<Threads>,
     max_connections: Option<usize>,
     max_per_address: Option<usize>,
@@ -41,6 +44,7 @@ impl Listening {
         Ok(Self {
             addresses,
             options,
+            grace: arguments.grace.duration(),
             threads: arguments.threads,
             max_connections: arguments.max_connections.map(count),
             max_per_address: arguments.max_per_address.map(count),
@@ -158,7 +162,8 @@ fn options(arguments: &ServerArguments) -> Result<ServerOptionsBuilder, Failure>
     let connection = &arguments.connection;
     let mut options = ServerOptions::builder()
         .max_message_size(connection.max_message.bytes())
-        .handshake_timeout(connection.timeout.duration());
+        .handshake_timeout(connection.timeout.duration())
+        .close_timeout(arguments.grace.duration());
     if let Some(period) = connection.ping {
         options = options.ping_interval(period.duration());
     }
