@@ -26,6 +26,7 @@ fn proxy_an_http_one_with_credentials() {
     let talk = &ended.stderr;
     assert!(talk.contains("the proxy") && talk.contains("status 40"), "{talk}");
     assert!(talk.lines().count() > 1 && !talk.contains("wr0ng"), "{talk}");
+    assert!(!talk.contains("--proxy"), "they were given: {talk}");
 }
 
 #[test]
@@ -56,7 +57,10 @@ fn is_reached_through(scheme: &str, port: u16, server: &Server) {
     assert_eq!((ended.code, ended.stdout()), (0, "through\n"), "{}", ended.stderr);
     assert!(!ended.stderr.contains("s3cret"), "{}", ended.stderr);
     let without = format!("{scheme}://127.0.0.1:{port}");
-    assert_eq!(run(&["connect", &url, "--proxy", &without], b"").code, 2);
+    let ended = run(&["connect", &url, "--proxy", &without], b"");
+    assert_eq!(ended.code, 2);
+    let way_out = "--proxy SCHEME://USER:PASSWORD@HOST";
+    assert!(ended.stderr.contains(way_out), "{}", ended.stderr);
 
     for variable in ["HTTP_PROXY", "all_proxy"] {
         let through = run_in(&[(variable, &proxy)], &["connect", &url], b"through\n");
@@ -135,6 +139,29 @@ fn a_refusal_is_told_with_status_reason_and_the_first_lines() {
         "sockeye: refused: the server answered with status 503 Service Unavailable; it asks to come back in 7 s\n  \
          no \\u{1b}[2Jentry\n  2\n  3\n  4\n  5\n  …\n"
     );
+}
+
+/// The way out is named to who has not taken it.
+#[test]
+fn who_gave_no_credentials_is_told_how_to() {
+    for (user, flags, told) in [
+        ("", &[][..], true),
+        ("", &["-H", "Cookie: a=b"], true),
+        ("bob:passw0rd@", &[], false),
+        ("", &["--user", "bob:passw0rd"], false),
+        ("", &["--bearer", "passw0rd"], false),
+        ("", &["-H", "authorization: passw0rd"], false),
+    ] {
+        for reconnect in [&[][..], &["--reconnect"]] {
+            let (address, serving) = answers(vec!["HTTP/1.1 401 Who\r\nContent-Length: 0\r\n\r\n".into()]);
+            let url = format!("ws://{user}{address}/");
+            let ended = run(&[&["connect", &url], flags, reconnect].concat(), b"");
+            serving.join().unwrap();
+            assert_eq!(ended.code, 1);
+            let way_out = "say who you are by --user USER:PASSWORD or --bearer TOKEN";
+            assert_eq!(ended.stderr.contains(way_out), told, "{flags:?}: {}", ended.stderr);
+        }
+    }
 }
 
 #[test]

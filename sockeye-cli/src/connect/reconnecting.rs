@@ -11,7 +11,7 @@ use sockeye::uri::WebSocketUri;
 use tokio::time::timeout;
 
 use super::stdio::{Lines, Output};
-use super::{Connecting, LEAVE, connected, verdict};
+use super::{Connecting, Given, LEAVE, connected, verdict};
 use crate::listen::Signals;
 use crate::report::{self, Failure};
 
@@ -53,12 +53,12 @@ pub(super) async fn run(plan: Connecting) -> Result<(), Failure> {
     let state = connection.state();
     let ended = match ended {
         // There is nothing left to close.
-        Ended::Closed => all_sent(close(&connection).await).and_then(|()| by_state(&state, &uri)),
+        Ended::Closed => all_sent(close(&connection).await).and_then(|()| by_state(&state, &uri, plan.given)),
         Ended::GivenUp(given_up) => {
             if let Some(loss) = loss(close(&connection).await) {
                 report::talk(loss);
             }
-            by_cause(given_up.cause(), &uri)
+            by_cause(given_up.cause(), &uri, plan.given)
         }
         // The writer knows why.
         Ended::Unread => {
@@ -176,16 +176,16 @@ async fn tell(states: &mut States, opened: &Opened) {
 }
 
 /// The verdict on a connection that was closed in good order.
-fn by_state(state: &State, uri: &WebSocketUri) -> Result<(), Failure> {
+fn by_state(state: &State, uri: &WebSocketUri, given: Given) -> Result<(), Failure> {
     match state {
-        State::Closed { cause } => by_cause(cause, uri),
+        State::Closed { cause } => by_cause(cause, uri, given),
         _ => Ok(()),
     }
 }
 
-fn by_cause(cause: &Cause, uri: &WebSocketUri) -> Result<(), Failure> {
+fn by_cause(cause: &Cause, uri: &WebSocketUri, given: Given) -> Result<(), Failure> {
     match cause {
-        Cause::Connect(error) => Err(verdict::not_connected(uri, error)),
+        Cause::Connect(error) => Err(verdict::not_connected(uri, given, error)),
         Cause::Lost(error) => Err(verdict::lost(error)),
         Cause::Closed(frame) => verdict::closed(frame.as_ref(), false),
         Cause::Requested => Ok(()),
