@@ -85,7 +85,8 @@ macro_rules! client_options {
                 self
             }
 
-            /// How large the response's head may be.
+            /// How large the response's head may be. Default: 8 KiB for the first line and for each header, 100 headers, 64 KiB
+            /// in all. The headers are kept while the connection lasts.
             pub fn handshake_limits(mut self, limits: sockeye_proto::handshake::HandshakeLimits) -> Self {
                 self.settings.limits = limits;
                 self
