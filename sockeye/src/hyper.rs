@@ -10,6 +10,61 @@
 //! Not here: TLS, deadlines of the request's head and its total size, which are hyper's. The number of headers and their
 //! length are held against [`HandshakeLimits`] as well.
 //!
+//! Not here either: shutdown. [`Server::shutdown`](crate::Server::shutdown) does not reach connections out of another server,
+//! and that server forgets them when it has upgraded them. So each task that has one is told by the program, and then says
+//! goodbye with code 1001; `recv` may be dropped at any point:
+//!
+//! ```
+//! use sockeye::{CloseCode, Error, WebSocket};
+//! use tokio::io::{AsyncRead, AsyncWrite};
+//! use tokio::sync::watch;
+//!
+//! async fn echo<T>(mut ws: WebSocket<T>, mut leaving: watch::Receiver<()>) -> Result<(), Error>
+//! where
+//!     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+//! {
+//!     loop {
+//!         tokio::select! {
+//!             message = ws.recv() => match message? {
+//!                 Some(message) => ws.send(message).await?,
+//!                 None => return Ok(()),
+//!             },
+//!             // Also when the sender is gone.
+//!             _ = leaving.changed() => {
+//!                 return ws.close(CloseCode::GOING_AWAY, "the server shuts down").await;
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (near, far) = tokio::io::duplex(1024);
+//! # let client = tokio::spawn(async move {
+//! #     let client = sockeye::Client::builder().build().unwrap();
+//! #     let mut ws = client.connect_over(near, "ws://localhost/").await.unwrap();
+//! #     ws.send("swim").await.unwrap();
+//! #     assert_eq!(ws.recv().await.unwrap(), Some("swim".into()));
+//! #     ws
+//! # });
+//! # let ws = sockeye::accept(far, &sockeye::ServerOptions::default()).await?;
+//! let (leave, leaving) = watch::channel(());
+//! let connection = tokio::spawn(echo(ws, leaving));
+//! # let mut client = client.await?;
+//! // When the server shuts down: each connection has a receiver until it has ended.
+//! leave.send_replace(());
+//! # let received = tokio::spawn(async move { (client.recv().await, client.close_received()) });
+//! let all_ended = tokio::time::timeout(std::time::Duration::from_secs(10), leave.closed()).await;
+//! # all_ended?;
+//! # connection.await??;
+//! # let (end, code) = received.await?;
+//! # assert_eq!((end?, code), (None, Some(CloseCode::GOING_AWAY)));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Example
+//!
 //! ```
 //! use http_body_util::Full;
 //! use hyper::body::{Bytes, Incoming};
