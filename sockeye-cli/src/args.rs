@@ -136,7 +136,8 @@ pub(crate) struct RouteArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS")]
 pub(crate) struct ClientTlsArguments {
-    /// Trust the certificates in this PEM file beside those of the system
+    /// Trust the certificates in this PEM file beside those of the system, or of the file that SSL_CERT_FILE names in their
+    /// place
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
 

@@ -233,6 +233,31 @@ fn cert_and_key_say_who_the_client_is() {
     }
 }
 
+#[test]
+fn ca_adds_to_ssl_cert_file_which_stands_for_the_system() {
+    let authority = Authority::new();
+    let (ca, cert, key) = authority.files("trust", |_| {});
+    let (other, _, _) = Authority::new().files("trust-other", |_| {});
+    let missing = format!("{ca}.not");
+    let server = Server::start("echo", &["--cert", &cert, "--key", &key]);
+    let url = server.url("/");
+    for (file, flags) in [
+        (&ca, &[][..]),
+        (&ca, &["--ca", &other]),
+        (&other, &["--ca", &ca]),
+        (&missing, &["--insecure"]),
+    ] {
+        let arguments = [&["connect", &url], flags].concat();
+        let ended = run_in(&[("SSL_CERT_FILE", file)], &arguments, b"trusted\n");
+        assert_eq!((ended.code, ended.stdout()), (0, "trusted\n"), "{}", ended.stderr);
+    }
+    for (file, told) in [(&other, "--ca FILE"), (&missing, "SSL_CERT_FILE: ")] {
+        let ended = run_in(&[("SSL_CERT_FILE", file)], &["connect", &url], b"");
+        assert_eq!(ended.code, 2);
+        assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    }
+}
+
 /// A certificate authority of our own.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 

@@ -115,7 +115,8 @@ macro_rules! client_options {
 macro_rules! tls_options {
     ($builder:ty) => {
         impl $builder {
-            /// Whose certificates are taken. Default: the platform's, or those in `SSL_CERT_FILE`.
+            /// Whose certificates are taken. Default: the platform's, or instead of them those that
+            /// `SSL_CERT_FILE`, or else `SSL_CERT_DIR`, names.
             pub fn roots(mut self, roots: crate::transport::tls::Roots) -> Self {
                 self.settings.tls_mut().roots = roots;
                 self
