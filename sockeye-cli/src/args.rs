@@ -178,6 +178,20 @@ pub(crate) struct EchoArguments {
     #[arg(long)]
     pub(crate) engine: bool,
 
+    /// Serve by the engine in N processes at the same ports, each with one thread unless --threads says more, for machines
+    /// that let a process have few file descriptors; Linux only. --max-connections is for each of them
+    #[arg(long, value_name = "N", requires = "engine", conflicts_with_all = ["tls_self_signed", "max_per_address"],
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) processes: Option<u16>,
+
+    /// Be one of these processes, which the end of stdin ends.
+    #[arg(long, hide = true, requires = "processes")]
+    pub(crate) member: bool,
+
+    /// Be one that listens where the first of them does.
+    #[arg(long, hide = true, requires = "member")]
+    pub(crate) join: Vec<Address>,
+
     #[command(flatten)]
     pub(crate) server: ServerArguments,
 }

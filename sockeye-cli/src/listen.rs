@@ -59,12 +59,12 @@ pub(crate) async fn run_engine(engine: Engine, scheme: &str, plan: &Listening) -
     Ok(())
 }
 
-fn tell_of_end(closed: usize, dropped: usize) {
+pub(crate) fn tell_of_end(closed: usize, dropped: usize) {
     report::talk(format_args!("ended; connections: {closed} closed, {dropped} dropped"));
 }
 
 /// One write for all lines: `sockeye echo … | head -1` has its line, and the server goes on.
-fn announce(addresses: &[impl Display], scheme: &str, secure: bool) -> Result<(), Failure> {
+pub(crate) fn announce(addresses: &[impl Display], scheme: &str, secure: bool) -> Result<(), Failure> {
     let secure = if secure { "s" } else { "" };
     let line = |address| format!("listening on {scheme}{secure}://{address}/\n");
     let lines: String = addresses.iter().map(line).collect();

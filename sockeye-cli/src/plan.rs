@@ -13,7 +13,7 @@ use crate::args::{Arguments, Command, Secret, Threads};
 use crate::connect::Connecting;
 use crate::report::Failure;
 
-pub(crate) use self::server::{Echoing, Listening};
+pub(crate) use self::server::{By, Echoing, Listening};
 
 #[derive(Debug)]
 pub(crate) enum Plan {
@@ -35,9 +35,12 @@ impl Plan {
         match self {
             // One connection; stdin and stdout have their own threads.
             Self::Connect(_) => Some(Threads::ONE),
+            Self::Echo(Echoing {
+                listening,
+                by: By::Tasks,
+            }) => listening.threads,
             // The shards have theirs.
-            Self::Serve(_) | Self::Echo(Echoing { engine: true, .. }) => Some(Threads::ONE),
-            Self::Echo(Echoing { listening, .. }) => listening.threads,
+            Self::Serve(_) | Self::Echo(_) => Some(Threads::ONE),
         }
     }
 }

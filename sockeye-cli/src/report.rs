@@ -11,6 +11,8 @@ pub(crate) enum Failure {
     Abnormal(String),
     /// Exit code 2: what was typed cannot be done, or a file, an address or a name fails.
     Usage(String),
+    /// Exit code 2: a process that this one has started has said why.
+    Told,
     /// Exit code 0: whoever read stdout has read enough.
     OutputClosed,
 }
@@ -35,6 +37,7 @@ impl Failure {
                 talk(sentence);
                 ExitCode::from(2)
             }
+            Self::Told => ExitCode::from(2),
             Self::OutputClosed => ExitCode::SUCCESS,
         }
     }

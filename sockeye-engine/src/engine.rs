@@ -103,7 +103,9 @@ impl EngineBuilder {
         self
     }
 
-    /// The most connections, of all shards. More are answered with 503. Default: 1,000,000.
+    /// The most connections, of all shards. More are answered with 503 and `Retry-After`, which takes the TLS handshake, if
+    /// there is to be one, and the request: each has a place among [those](Self::max_handshakes) until it is gone. Default:
+    /// 1,000,000.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.options.max_connections = connections;
         self
@@ -436,7 +438,9 @@ impl MetricsReader {
     /// The counts in the text format of Prometheus.
     #[must_use]
     pub fn render(&self) -> String {
-        metrics::render(self.shared.shards.iter().map(|shard| &*shard.metrics))
+        let shards = self.shared.shards.iter();
+        let dropped = shards.clone().map(|shard| shard.mailbox.dropped()).sum();
+        metrics::render(shards.map(|shard| &*shard.metrics), dropped)
     }
 }
 

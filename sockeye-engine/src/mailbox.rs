@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +44,10 @@ impl Command {
             }
     }
 
+    fn is_message(&self) -> bool {
+        matches!(self, Self::Send(..) | Self::Publish(..))
+    }
+
     /// Whether it may be refused when there is too much.
     fn is_data(&self) -> bool {
         matches!(self, Self::Send(..) | Self::Publish(..) | Self::Subscribe(..))
@@ -57,6 +61,8 @@ pub(crate) struct Mailbox {
     weight: AtomicUsize,
     /// The most bytes of data.
     limit: usize,
+    /// Messages that were refused.
+    dropped: AtomicU64,
     /// Whether the shard knows that there is something.
     told: AtomicBool,
     wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -68,6 +74,7 @@ impl Mailbox {
             queue: Mutex::default(),
             weight: AtomicUsize::new(0),
             limit,
+            dropped: AtomicU64::new(0),
             told: AtomicBool::new(false),
             wake: OnceLock::new(),
         }
@@ -84,6 +91,8 @@ impl Mailbox {
     pub(crate) fn post(&self, command: Command) -> bool {
         let weight = command.weight();
         if command.is_data() && self.weight.load(Ordering::Relaxed).saturating_add(weight) > self.limit {
+            self.dropped
+                .fetch_add(u64::from(command.is_message()), Ordering::Relaxed);
             return false;
         }
         self.weight.fetch_add(weight, Ordering::Relaxed);
@@ -104,6 +113,11 @@ impl Mailbox {
         );
         let weight: usize = commands.iter().map(Command::weight).sum();
         self.weight.fetch_sub(weight, Ordering::Relaxed);
+    }
+
+    /// How many messages there was no room for.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     fn wake(&self) {
@@ -153,6 +167,8 @@ mod tests {
         let send = || Command::Send(key, vec![0; 400].into());
         assert!(mailbox.post(send()) && mailbox.post(send()));
         assert!(!mailbox.post(send()));
+        assert!(!mailbox.post(Command::Subscribe(key, "x".repeat(400).into())));
+        assert_eq!(mailbox.dropped(), 1, "a subscription is no message");
         assert!(mailbox.post(Command::Close(key, CloseCode::NORMAL, "".into())));
         mailbox.take(&mut Vec::new());
         assert!(mailbox.post(send()));

@@ -47,8 +47,6 @@ impl Counts {
 #[derive(Debug, Default)]
 pub(crate) struct ShardMetrics {
     counts: [AtomicU64; COUNTS],
-    /// Counted by those who post.
-    pub(crate) dropped_mailbox: AtomicU64,
     turns: [AtomicU64; BOUNDS.len() + 1],
     turn_nanos: AtomicU64,
 }
@@ -79,14 +77,10 @@ impl ShardMetrics {
     }
 }
 
-/// The counts of all shards in the text format of Prometheus.
-pub(crate) fn render<'a>(shards: impl Iterator<Item = &'a ShardMetrics> + Clone) -> String {
+/// The counts of all shards, and how many messages their mailboxes had no room for, in the text format of Prometheus.
+pub(crate) fn render<'a>(shards: impl Iterator<Item = &'a ShardMetrics> + Clone, mailbox: u64) -> String {
     let mut out = String::new();
     let sum = |count: Count| -> u64 { shards.clone().map(|shard| shard.value(count)).sum() };
-    let mailbox = shards
-        .clone()
-        .map(|shard| shard.dropped_mailbox.load(Ordering::Relaxed))
-        .sum();
     let mut family = |name: &str, kind: &str, help: &str, values: &[(&str, u64)]| {
         let _ = writeln!(
             out,

@@ -62,6 +62,11 @@ impl Pool {
             self.outputs.push(output);
         }
     }
+
+    /// Gives all storage back.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
 }
 
 impl Input {
@@ -132,5 +137,8 @@ mod tests {
         assert!(pool.kept <= KEPT);
         let input = pool.take_input(1000, 1 << 20);
         assert_eq!((input.bytes.len(), input.filled), (1 << 20, 0));
+        pool.clear();
+        assert_eq!((pool.kept, pool.inputs.len(), pool.outputs.len()), (0, 0, 0));
+        assert_eq!(pool.take_output().capacity(), 0);
     }
 }

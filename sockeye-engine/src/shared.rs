@@ -1,6 +1,6 @@
 //! What all threads know of the shards: where to post commands, and which topics have subscribers there.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use sockeye_proto::close::CloseCode;
@@ -52,7 +52,6 @@ impl Shared {
             }
             let (name, publication) = made.get_or_insert_with(|| (Arc::from(name), make()));
             if !shard.mailbox.post(Command::Publish(name.clone(), publication.clone())) {
-                shard.metrics.dropped_mailbox.fetch_add(1, Ordering::Relaxed);
                 taken = false;
             }
         }

@@ -140,7 +140,12 @@ impl<D> Socket<'_, D> {
             return Ok(false);
         };
         let made = (self.common.turn, self.common.topics.turn.len() as u32);
-        self.rest.extra().subscriptions.push(Subscription { topic, made });
+        let subscriptions = &mut self.rest.extra().subscriptions;
+        if subscriptions.is_empty() {
+            // Most have one, and would pay for four.
+            subscriptions.reserve_exact(1);
+        }
+        subscriptions.push(Subscription { topic, made });
         let topic = self.common.topics.name(topic);
         self.common.notices.push(Notice {
             key: self.rest.key,

@@ -59,6 +59,15 @@ impl Wheel {
         self.len += 1;
     }
 
+    /// Forgets all entries, and gives their storage back.
+    pub(crate) fn clear(&mut self) {
+        if self.slots.iter().any(|slot| slot.capacity() > 0) {
+            self.slots.fill_with(Vec::new);
+        }
+        self.len = 0;
+        self.next = NEVER;
+    }
+
     /// When to look again, at the latest.
     pub(crate) fn next(&self) -> Option<Tick> {
         (self.next != NEVER).then_some(self.next)
@@ -180,6 +189,23 @@ mod tests {
         }
         assert_eq!(wheel.len, 1);
         assert_eq!(run(&mut wheel, 100_000), [(stays, 100_000)]);
+    }
+
+    #[test]
+    fn what_is_cleared_is_never_due_and_takes_no_storage() {
+        let mut slab = Slab::new();
+        let mut wheel = Wheel::new();
+        for at in 0..3000 {
+            wheel.insert(slab.insert(()).unwrap(), at);
+        }
+        run(&mut wheel, 10);
+        wheel.clear();
+        assert!(wheel.slots.iter().all(|slot| slot.capacity() == 0));
+        assert_eq!((wheel.next(), wheel.len), (None, 0));
+        let key = slab.insert(()).unwrap();
+        wheel.insert(key, 40);
+        assert_eq!(wheel.next(), Some(40));
+        assert_eq!(run(&mut wheel, 10_000), [(key, 40)]);
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub struct ByteStream<T> {
     /// The two directions may be polled by two tasks.
     shared: Arc<Shared<T>>,
     data: Bytes,
+    /// Whether a text message came.
+    refused: bool,
 }
 
 impl<T> ByteStream<T> {
@@ -64,6 +66,7 @@ impl<T> ByteStream<T> {
         Self {
             shared: share(ws),
             data: Bytes::new(),
+            refused: false,
         }
     }
 }
@@ -71,6 +74,12 @@ impl<T> ByteStream<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ByteStream<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         while self.data.is_empty() {
+            if self.refused {
+                // Told when the Close has left: whoever is told drops the stream, and the peer is to know why.
+                let _ = ready!(self.as_mut().poll_flush(cx));
+                let error = "a text message came on a stream of bytes";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+            }
             let piece = self
                 .shared
                 .poll_read(cx, |driver, wakers| driver.poll_piece(wakers, &mut false));
@@ -83,8 +92,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ByteStream<T> {
                     .shared
                     .driver()
                     .begin_close(CloseCode::UNSUPPORTED_DATA, "binary messages only");
-                let error = "a text message came on a stream of bytes";
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+                self.refused = true;
+                continue;
             }
             self.data = data;
         }

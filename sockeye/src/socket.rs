@@ -39,8 +39,9 @@ use crate::writer::MessageWriter;
 /// a client), it waits for room before it accepts the message; [`try_send`](Self::try_send) drops it then. Nothing is
 /// read from the transport while `recv` is not awaited, so a peer is held up in turn.
 ///
-/// A message longer than 1 MiB is sent in fragments of 256 KiB, so that a pong, ping or Close does not wait for the rest of
-/// it.
+/// A message longer than 1 MiB is sent in fragments of 256 KiB, so that a pong, ping or Close waits for the frame on its way
+/// at most. A [`Prepared`](crate::Prepared), and what goes through the [`Sink`](futures_sink::Sink), is one frame however
+/// long it is.
 ///
 /// # Keepalive
 ///

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::handle::Handle;
 
 /// One message, written piece by piece and sent in frames of at most 16 KiB (RFC 6455 §5.4), so that any length takes
-/// constant memory: 16 KiB, and what the send queue holds. See
+/// constant memory: 16 KiB gathered and 16 KiB on their way. A pong or a Close goes between two frames. See
 /// [`WebSocket::write_message`](crate::WebSocket::write_message).
 ///
 /// It is an [`AsyncWrite`]. Pieces are gathered until a frame is full; `flush` sends what there is. What is written to a text
@@ -103,7 +103,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> MessageWriter<'_, T> {
             }
         };
         ready!(self.handle.poll_write(cx, |driver, cx| {
-            ready!(driver.poll_room(cx))?;
+            ready!(driver.poll_next_frame(cx))?;
             driver.queue(|connection, output| connection.send_fragment(payload, fin, Compress::Auto, output))?;
             // Whether it leaves at once or later, it is accepted.
             match driver.poll_flush(cx) {

@@ -20,6 +20,10 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// Handshakes under way at a time: less than the system lets wait, of all processes together, at a listener.
 const WINDOW: usize = 64;
 
+/// The port of the first connection; the others follow. Linux chooses odd ports for those who name none and looks at all of
+/// them, 14,116 by default, before an even one: from there on each connection takes it longer than all the rest of its way.
+const FIRST_PORT: u16 = 10_000;
+
 const WAKER: Token = Token(usize::MAX);
 
 struct Client {
@@ -87,9 +91,12 @@ impl Client {
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
         );
         let mut opening = Vec::with_capacity(count);
-        for _ in 0..count {
+        let first = FIRST_PORT + self.streams.len() as u16;
+        for port in (first..).take(count) {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-            socket.bind(&SocketAddr::from((address, 0)).into())?;
+            // So that a connection of an earlier run, which the system still remembers, is not in the way.
+            socket.set_reuse_address(true)?;
+            socket.bind(&SocketAddr::from((address, port)).into())?;
             socket.connect(&server.into())?;
             let mut stream = std::net::TcpStream::from(socket);
             stream.write_all(request.as_bytes())?;

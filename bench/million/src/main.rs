@@ -25,7 +25,7 @@ use process::Process;
 struct Args {
     #[command(subcommand)]
     role: Option<Role>,
-    /// Connections in all; a million take about 9 GB, 8 of which are the kernel's
+    /// Connections in all; a million take about 9 GB, most of which is the kernel's
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
     connections: u32,
     /// The most connections of a process, which needs a descriptor for each
@@ -109,7 +109,7 @@ fn run(args: &Args) -> Result<()> {
             &args.size.to_string(),
         ])?);
     }
-    let before = Memory::of(&servers, &clients)?;
+    let before = Memory::of(&servers)?;
     let took = connect(&mut clients)?;
     let rate = f64::from(args.connections) / took.as_secs_f64();
     println!(
@@ -119,18 +119,15 @@ fn run(args: &Args) -> Result<()> {
     let open = open(&mut servers)?;
     ensure!(open == args.connections, "{open} of them are open");
 
-    let after = Memory::of(&servers, &clients)?;
+    let after = Memory::of(&servers)?;
     let each = |bytes: u64| bytes as f64 / f64::from(args.connections);
     println!(
         "server, user        {:.0} bytes a connection",
         each(after.servers - before.servers)
     );
-    let slab = after.slab.saturating_sub(before.slab);
-    let kernel = after.kernel().saturating_sub(before.kernel());
     println!(
-        "kernel, both ends   {:.0} bytes a connection, {:.0} of them slab",
-        each(kernel),
-        each(slab)
+        "kernel, both ends   {:.0} bytes a connection",
+        each(after.kernel.saturating_sub(before.kernel))
     );
     publish(args, &mut servers, &mut clients)?;
     leave(clients, &mut servers, &before, &after)
@@ -186,10 +183,11 @@ fn publish(args: &Args, servers: &mut [Process], clients: &mut [Process]) -> Res
 }
 
 /// Ends the clients, and looks at the servers when they have noticed.
-fn leave(clients: Vec<Process>, servers: &mut [Process], before: &Memory, full: &Memory) -> Result<()> {
+fn leave(mut clients: Vec<Process>, servers: &mut [Process], before: &Memory, full: &Memory) -> Result<()> {
     let start = Instant::now();
+    clients.iter_mut().for_each(Process::end);
     for client in clients {
-        client.end().context("a client")?;
+        client.ended().context("a client")?;
     }
     for server in servers.iter_mut() {
         server.tell("empty")?;
@@ -198,7 +196,7 @@ fn leave(clients: Vec<Process>, servers: &mut [Process], before: &Memory, full: 
         server.told::<u32>("open")?;
     }
     let took = start.elapsed().as_secs_f64();
-    let after = Memory::of(servers, &[])?;
+    let after = Memory::of(servers)?;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     println!(
         "all gone            after {took:.1} s; the servers' RSS is {:.0} MiB, was {:.0} MiB full and {:.0} MiB at first",

@@ -12,38 +12,39 @@ pub(crate) struct Memory {
     /// What belongs to the server processes alone and was written to.
     pub(crate) servers: u64,
     pub(crate) servers_rss: u64,
-    /// The same of all processes of this program's.
-    processes: u64,
     /// What the kernel has in slabs: sockets, files, epoll's items.
-    pub(crate) slab: u64,
-    available: u64,
+    pub(crate) kernel: u64,
 }
 
 impl Memory {
-    pub(crate) fn of(servers: &[Process], clients: &[Process]) -> Result<Self> {
-        let (mut own, mut rss, mut all) = (0, 0, 0);
+    pub(crate) fn of(servers: &[Process]) -> Result<Self> {
+        let (mut own, mut rss) = (0, 0);
         for server in servers {
             let rollup = format!("/proc/{}/smaps_rollup", server.id());
             own += field(&rollup, "Private_Dirty")?;
             rss += field(&rollup, "Rss")?;
         }
-        for client in clients {
-            all += field(&format!("/proc/{}/smaps_rollup", client.id()), "Private_Dirty")?;
-        }
         Ok(Self {
             servers: own,
             servers_rss: rss,
-            processes: own + all,
-            slab: field("/proc/meminfo", "Slab")?,
-            available: field("/proc/meminfo", "MemAvailable")?,
+            kernel: field("/proc/meminfo", "Slab")?.saturating_sub(names_of_descriptors()),
         })
     }
+}
 
-    /// What is taken and belongs to no process of ours: compared with an earlier look it is the kernel's part, and whatever
-    /// else happens on the machine.
-    pub(crate) fn kernel(&self) -> u64 {
-        // From the top of the address space down, so that a difference of two is right.
-        (1 << 60) - self.available - self.processes
+/// What `/proc` itself takes in slabs, as far as root may know: whoever looks at the descriptors of all processes makes an
+/// inode and a name for each, which stay for as long as nobody wants the memory. They are no connection's cost.
+fn names_of_descriptors() -> u64 {
+    let slabs = fs::read_to_string("/proc/slabinfo").unwrap_or_default();
+    // Its name, and how many objects there are, of how many bytes.
+    let cache = |name: &str| {
+        let line = slabs.lines().find(|line| line.split(' ').next() == Some(name))?;
+        let mut numbers = line.split_whitespace().skip(2).map(str::parse::<u64>);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    };
+    match (cache("proc_inode_cache"), cache("dentry")) {
+        (Some((inodes, inode)), Some((_, name))) => inodes * (inode + name),
+        _ => 0,
     }
 }
 

@@ -52,9 +52,14 @@ impl Process {
         }
     }
 
-    /// Ends it, by the end of its stdin.
-    pub(crate) fn end(mut self) -> Result<()> {
+    /// Has it end, by the end of its stdin.
+    pub(crate) fn end(&mut self) {
         self.stdin = None;
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn ended(mut self) -> Result<()> {
+        self.end();
         self.child.wait()?;
         Ok(())
     }

@@ -2,20 +2,18 @@
 //!
 //! No message is lost: who does not read what comes back is not read from either.
 
-use sockeye_engine::{CloseState, Decision, Delivery, Handler, Message, Payload, Socket, Upgrade};
+use sockeye_engine::{CloseState, Decision, Delivery, Engine, Handler, Message, Payload, Socket, Upgrade};
 
 use crate::addresses::{Addresses, Place};
-use crate::listen;
 use crate::plan::Listening;
 use crate::report::Failure;
 
-pub(super) async fn run(plan: &Listening) -> Result<(), Failure> {
+pub(super) fn start(plan: &Listening) -> Result<Engine, Failure> {
     let addresses = plan.addresses();
     let engine = plan.engine()?.start(move |_shard| Echo {
         addresses: addresses.clone(),
     });
-    let engine = engine.map_err(|error| Failure::usage(format!("the engine does not start: {error}")))?;
-    listen::run_engine(engine, "ws", plan).await
+    engine.map_err(|error| Failure::usage(format!("the engine does not start: {error}")))
 }
 
 struct Echo {

@@ -18,6 +18,8 @@ use crate::report::{self, Failure};
 #[derive(Debug)]
 pub(crate) struct Listening {
     pub(crate) addresses: Vec<Address>,
+    /// Whether other processes of this command listen there already.
+    shared: bool,
     pub(crate) options: ServerOptions,
     /// How long clients have to finish the closing handshake when the server goes away.
     pub(crate) grace: Duration,
@@ -33,8 +35,18 @@ pub(crate) struct Listening {
 #[derive(Debug)]
 pub(crate) struct Echoing {
     pub(crate) listening: Listening,
-    /// Whether the engine serves.
-    pub(crate) engine: bool,
+    pub(crate) by: By,
+}
+
+/// Who serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    Tasks,
+    Engine,
+    /// The engine, in so many processes that this one starts.
+    Processes(u16),
+    /// The engine, as one of them.
+    Member,
 }
 
 impl Listening {
@@ -43,6 +55,7 @@ impl Listening {
         let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
         Ok(Self {
             addresses,
+            shared: false,
             options,
             grace: arguments.grace.duration(),
             threads: arguments.threads,
@@ -82,7 +95,9 @@ impl Listening {
             let address = address.as_str();
             let failed = |error| Failure::usage(format!("cannot listen on {address}: {error}"));
             // Sockets of the engine share a port, also with those of another program of the same user, who would wonder.
-            drop(TcpListener::bind(address).map_err(failed)?);
+            if !self.shared {
+                drop(TcpListener::bind(address).map_err(failed)?);
+            }
             let listening = match &self.tls {
                 Some(tls) => engine.listen_tls(address, tls),
                 None => engine.listen(address),
@@ -145,10 +160,25 @@ pub(super) fn echo(arguments: EchoArguments) -> Result<Echoing, Failure> {
     let options = options
         .build()
         .map_err(|error| Failure::usage(format!("--subprotocol: {error}")))?;
-    Ok(Echoing {
-        listening: Listening::new(arguments.listen, options, &arguments.server)?,
-        engine: arguments.engine,
-    })
+    let by = match arguments.processes {
+        Some(_) if !cfg!(target_os = "linux") => {
+            return Err(Failure::usage(
+                "--processes: only Linux spreads connections over the processes at a port",
+            ));
+        }
+        Some(_) if arguments.member => By::Member,
+        Some(processes) => By::Processes(processes),
+        None if arguments.engine => By::Engine,
+        None => By::Tasks,
+    };
+    let shared = !arguments.join.is_empty();
+    let addresses = if shared { arguments.join } else { arguments.listen };
+    let mut listening = Listening::new(addresses, options, &arguments.server)?;
+    listening.shared = shared;
+    if by == By::Member {
+        listening.threads = listening.threads.or(Some(Threads::ONE));
+    }
+    Ok(Echoing { listening, by })
 }
 
 pub(super) fn serve(arguments: ServeArguments) -> Result<Listening, Failure> {

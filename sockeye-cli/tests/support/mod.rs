@@ -98,6 +98,10 @@ impl Running {
         }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The next line of stdout, with its end.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
@@ -121,6 +125,13 @@ impl Running {
                 return talk;
             }
         }
+    }
+
+    /// Reads stderr until no process has it open any more.
+    pub(crate) fn talk_to_the_end(&mut self) -> String {
+        let mut talk = String::new();
+        self.stderr.read_to_string(&mut talk).unwrap();
+        talk
     }
 
     /// Sends a signal, such as `-TERM`.

@@ -69,7 +69,9 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         match std::mem::replace(&mut entry.phase, Phase::Lingering) {
             Phase::Open(connection, data) => self.closed(key, &connection, data, Some(cause)),
             Phase::Opening(_) | Phase::Deciding(_) => {
-                self.opening -= 1;
+                if !entry.rest.surplus {
+                    self.opening -= 1;
+                }
                 self.common.counts.add(Count::Failed, 1);
             }
             Phase::Lingering => {}
@@ -81,6 +83,10 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     fn remove(&mut self, key: Key) {
         let Some(mut entry) = self.slab.remove(key) else { return };
         self.common.recount(&mut entry.rest, 0);
+        if entry.rest.surplus {
+            // Nothing else limits how many of those there are who do not go once they are refused.
+            self.opening -= 1;
+        }
         if let Some(queue) = entry.queue {
             self.common.pool.put_output(queue);
         }
@@ -88,6 +94,16 @@ impl<H: Handler, S: Stream> Shard<H, S> {
             self.common.pool.put_input(input);
         }
         self.common.give_back(&entry.rest);
+        if self.slab.len() == 0 {
+            self.give_storage_back();
+        }
+    }
+
+    /// All have gone. What the shard has kept of so many lies between what they have given back, and an allocator returns
+    /// only what is in one piece.
+    fn give_storage_back(&mut self) {
+        self.wheel.clear();
+        self.common.pool.clear();
     }
 
     /// The WebSocket of a connection is over: it leaves its topics, and the handler is told.

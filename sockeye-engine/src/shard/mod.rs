@@ -49,7 +49,7 @@ pub(crate) struct Shard<H: Handler, S> {
     output: Vec<u8>,
     /// Connections that have more to read, of which no event will tell.
     unread: Vec<Key>,
-    /// Connections whose request is on its way or thought about.
+    /// Connections whose request is on its way or thought about, and those that are beyond the limit.
     opening: usize,
     hand_over: Option<HandOver<S>>,
     leaving: Option<Leaving>,

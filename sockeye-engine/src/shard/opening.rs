@@ -227,7 +227,9 @@ impl<H: Handler, S: Stream> Shard<H, S> {
             return;
         };
         entry.phase = Phase::Lingering;
-        self.opening -= 1;
+        if !entry.rest.surplus {
+            self.opening -= 1;
+        }
         self.common.counts.add(Count::Rejected, 1);
         let at = self.common.now.saturating_add(self.common.options.times.close);
         entry.rest.close_by = at;

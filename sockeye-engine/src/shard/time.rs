@@ -154,7 +154,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         let now = self.common.now;
         let Some(leaving) = &mut self.leaving else { return };
         let (passed, all) = (now - leaving.began, leaving.told_by - leaving.began);
-        let share = |places: u32| u64::from(places) * u64::from(passed + 1) / u64::from(all + 1);
+        let share = |places: u32| (u64::from(places) * u64::from(passed + 1)).div_ceil(u64::from(all) + 1);
         let visit = match now >= leaving.told_by {
             true => leaving.places,
             false => share(leaving.places) as u32,
@@ -225,8 +225,16 @@ fn pong_by(rest: &Rest, times: &Times) -> Tick {
 fn ping_at(rest: &Rest, times: &Times) -> Tick {
     let Some(after) = times.ping_after else { return NEVER };
     match (rest.pinged, times.pong_within) {
-        (NEVER, _) => rest.heard.saturating_add(after),
+        (NEVER, _) => rest.heard.saturating_add(late(rest, rest.heard, after)),
         (_, Some(_)) => NEVER,
-        (pinged, None) => pinged.saturating_add(after),
+        (pinged, None) => pinged.saturating_add(late(rest, pinged, after)),
     }
+}
+
+/// The interval of pings and up to a tenth more, another for each connection and each time, so that those who were heard
+/// together, all clients of a server that was started again say, are not pinged together. It can be computed again.
+fn late(rest: &Rest, since: Tick, after: Tick) -> Tick {
+    // Fibonacci hashing: the high bits depend on all that is below.
+    let mixed = (u64::from(rest.key.index) << 32 | u64::from(since)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    after.saturating_add(((mixed * (u64::from(after / 10) + 1)) >> 32) as Tick)
 }

@@ -95,8 +95,9 @@ async fn names_that_are_none() {
 /// The mailbox takes so much and no more; what it took is delivered.
 #[tokio::test]
 async fn a_shard_that_is_busy_refuses_what_is_too_much_for_it() {
-    let running = crate::common::start_with(1, Default::default(), |builder| builder.mailbox_limit(64 * 1024));
+    let mut running = crate::common::start_with(1, Default::default(), |builder| builder.mailbox_limit(64 * 1024));
     let mut ws = running.connect("/").await;
+    let (_, handle) = running.opened().await;
     assert_eq!(ask(&mut ws, "subscribe t").await, "subscribed".into());
     let publisher = running.engine.publisher();
     let message = vec![0; 100 * 1024];
@@ -105,4 +106,6 @@ async fn a_shard_that_is_busy_refuses_what_is_too_much_for_it() {
     assert_eq!(publisher.publish("t", "small"), Ok(Delivery::Queued));
     assert_eq!(ws.recv().await.unwrap(), Some("small".into()));
     assert_eq!(running.metric("sockeye_engine_dropped_total{where=\"mailbox\"}"), 1);
+    assert_eq!(handle.send(message), Delivery::Dropped);
+    assert_eq!(running.metric("sockeye_engine_dropped_total{where=\"mailbox\"}"), 2);
 }

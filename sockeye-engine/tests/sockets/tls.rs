@@ -105,6 +105,32 @@ async fn messages_of_16_mebibytes_both_ways() {
 }
 
 #[tokio::test]
+async fn beyond_the_limit_the_handshake_is_finished_and_answered_with_503() {
+    let authority = Authority::new();
+    let tls = certificate(&authority.issue("localhost")).build().unwrap();
+    let builder = Engine::builder(quick()).listen_tls("127.0.0.1:0", &tls).unwrap();
+    let running = run(builder.threads(1).max_connections(1).max_handshakes(2));
+    let config = Arc::new(authority.client(None));
+    let client = Client::builder().tls_config(config.clone()).build().unwrap();
+    let mut ws = client.connect(&url(&running)).await.unwrap();
+    assert_eq!(ask(&mut ws, "in").await, "in".into());
+    for _ in 0..3 {
+        match client.connect(&url(&running)).await {
+            Err(sockeye::ConnectError::Refused(refusal)) => {
+                assert_eq!(refusal.status(), 503);
+                assert_eq!(refusal.retry_after(), Some(Duration::from_secs(5)));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // One that does not finish its handshake has no more time than others.
+    let mut halfway = running.tcp().await;
+    halfway.write_all(b"\x16\x03\x01").await.unwrap();
+    assert_eq!(halfway.read(&mut [0; 64]).await.unwrap(), 0);
+    assert_eq!(ask(&mut ws, "still in").await, "still in".into());
+}
+
+#[tokio::test]
 async fn certificates_of_clients_are_shown() {
     let authority = Authority::new();
     let tls = certificate(&authority.issue("localhost"))

@@ -11,8 +11,10 @@
 //!
 //! Any [`Transport`] will do; what is merely `Read + Write` becomes one by [`Untimed`], without deadlines.
 //!
-//! Not here: what [`Client`] lists; a listener with limits and a shutdown, which the async `Server` has; reconnecting, and
-//! messages in constant memory. A thread for each connection is for dozens of them, not for thousands.
+//! Not here: what [`Client`] lists; a listener with limits and a shutdown, which the async `Server` has; reconnecting;
+//! messages in constant memory, and large ones in fragments: a message is one frame, behind which a pong waits. A send
+//! blocks while the peer does not read, so nothing is dropped for want of room. Pings of one's own are sent, and not
+//! measured; who closed first is not told. A thread for each connection is for dozens of them, not for thousands.
 //!
 //! ```
 //! use std::net::TcpListener;

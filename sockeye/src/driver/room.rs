@@ -2,7 +2,7 @@
 //!
 //! There is room while less is queued than the limit, so a queue holds the limit and one message at most. What a task
 //! sends without room waits with the task. A message longer than [`LARGEST_FRAME`] is sent in fragments, the next one when
-//! there is room, so that a pong or a Close never waits for more than the frame before it.
+//! the one before has left, so that a pong or a Close never waits for more than the frame on its way.
 
 use std::task::{Context, Poll, ready};
 
@@ -14,7 +14,7 @@ use sockeye_proto::message::{Message, Payload};
 use sockeye_proto::prepared::Prepared;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Driver, Ending, Queued, RoundTrip};
+use super::{Driver, Ending, Queued, REPLIES_BEHIND, RoundTrip};
 use crate::error::Error;
 
 /// What became of a message that was offered and not waited for.
@@ -96,6 +96,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.poll_until_queued(cx, self.send_queue)
     }
 
+    /// Ready when a further frame of a message in pieces may follow: when the answers to control frames that arrived during
+    /// the one before may, which then stand before it. An error is final.
+    pub(crate) fn poll_next_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_until_queued(cx, REPLIES_BEHIND as u32 + 1)
+    }
+
     /// Ready when at most half of the limit is queued.
     pub(crate) fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll_until_queued(cx, self.send_queue / 2 + 1)
@@ -123,7 +129,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
     /// Ready when what waited for room has been accepted, or cannot be.
     pub(crate) fn poll_deferred(&mut self, cx: &mut Context<'_>) -> Poll<Queued> {
         loop {
-            if let Err(error) = ready!(self.poll_room(cx)) {
+            let ready = match self.rare().deferred {
+                Some(Deferred::Rest(..)) => self.poll_next_frame(cx),
+                _ => self.poll_room(cx),
+            };
+            if let Err(error) = ready!(ready) {
                 self.rare().deferred = None;
                 return Poll::Ready(self.refuse(error));
             }

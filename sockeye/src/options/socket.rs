@@ -40,7 +40,8 @@ macro_rules! socket_options {
             /// 6 bytes of TCP payload from a server, 10 from a client, and 8 of payload each way, and a timer.
             ///
             /// The connection does not look at the clock for each message, so the ping goes out after 1 to 1.5 intervals of
-            /// silence, while `recv` is awaited.
+            /// silence, while `recv` is awaited. An engine's shard sends it after 1 to 1.1 intervals, at random, so that those
+            /// who connected together are not pinged together.
             pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
                 self.$($socket).+.timing_mut().ping_after = interval.into();
                 self

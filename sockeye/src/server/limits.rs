@@ -16,7 +16,7 @@ use crate::error::Full;
 /// Beyond the limit on handshakes it takes no more connections from the system, where they wait in the listeners'
 /// backlogs (back-pressure). Beyond the limit on all connections it does the same, or answers 503 with
 /// [`refuse_when_full`](Self::refuse_when_full). Beyond the limit on an address it answers that address 503, since others
-/// wait behind it. An answer of 503 says `Retry-After: 10`. It takes a TLS handshake, if there is to be one, and a place
+/// wait behind it. An answer of 503 says `Retry-After: 5`. It takes a TLS handshake, if there is to be one, and a place
 /// among the handshakes.
 #[derive(Debug, Clone)]
 #[must_use]

@@ -215,6 +215,10 @@ impl Server {
     /// # Errors
     ///
     /// When the address cannot be resolved or is taken.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing listens any more when the future is dropped.
     pub async fn bind(address: impl ToSocketAddrs, options: ServerOptions) -> io::Result<Self> {
         Ok(Self::builder()
             .listener(Listener::bind(address).await?)

@@ -315,7 +315,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Pieces<'_, T> {
         let (payload, end) = piece(self.payload, self.at);
         let (fin, compress) = (end == self.payload.as_bytes().len(), self.compress);
         ready!(self.shared.poll_write(cx, |driver, cx| {
-            ready!(driver.poll_room(cx))?;
+            ready!(driver.poll_next_frame(cx))?;
             Poll::Ready(driver.queue(|connection, output| connection.send_fragment(payload, fin, compress, output)))
         }))?;
         self.at = end;

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
@@ -10,9 +9,8 @@ use sockeye::ServerOptions;
 use sockeye::events::{Event, WebSocket};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::task::JoinHandle;
 
-pub(crate) use crate::support::{BINARY, CLOSE, TEXT, header, read_head, unmasked as frame};
+pub(crate) use crate::support::{BINARY, CLOSE, TEXT, header, read_head, send_until_it_waits, unmasked as frame};
 
 pub(crate) type Raw = crate::support::Raw<TcpStream>;
 
@@ -76,31 +74,6 @@ pub(crate) fn close_frame(code: u16, reason: &str) -> Vec<u8> {
 
 pub(crate) fn close_body(code: u16, reason: &str) -> Vec<u8> {
     [&code.to_be_bytes(), reason.as_bytes()].concat()
-}
-
-/// Sends `bytes` bytes of messages of 1 KiB each, and then a Close, to somebody who reads nothing yet; answers with the
-/// task that does, once it has come to a halt, and what it reads in the end.
-pub(crate) async fn send_until_it_waits(mut server: Raw, bytes: usize) -> JoinHandle<Option<(u8, Vec<u8>)>> {
-    let sent = Arc::new(AtomicUsize::new(0));
-    let counted = sent.clone();
-    let sending = tokio::spawn(async move {
-        let message = frame(TEXT, &[b'x'; 1020]);
-        while counted.fetch_add(1024, Ordering::Relaxed) < bytes {
-            server.io.write_all(&message).await.unwrap();
-        }
-        server.send(&close_frame(1000, "")).await;
-        server.frame().await
-    });
-    // Until many turns of both tasks changed nothing.
-    let (mut before, mut idle) = (0, 0);
-    while idle < 10_000 {
-        tokio::task::yield_now().await;
-        let now = sent.load(Ordering::Relaxed);
-        idle = if now == before { idle + 1 } else { 0 };
-        before = now;
-    }
-    assert!(before < bytes, "the server could send everything");
-    sending
 }
 
 /// What the callbacks of an object are told: each event with what it carries, and the state at that time.

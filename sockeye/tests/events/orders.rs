@@ -2,7 +2,7 @@
 //! the event carries.
 
 use sockeye::events::{Failure, WebSocket};
-use sockeye::{CloseCode, ConnectError, Error};
+use sockeye::{Client, CloseCode, ConnectError, Error};
 
 use crate::common::{
     Raw, accept, answer, close_body, connected, connecting, expect, frame, life, listen, log, read_head,
@@ -68,6 +68,42 @@ async fn a_name_that_does_not_resolve() {
         *ws.failure().unwrap(),
         Failure::Connect(ConnectError::Resolve(_))
     ));
+}
+
+/// The same whatever the machine's own resolver does with such names.
+#[tokio::test]
+async fn a_name_that_a_resolver_of_ones_own_does_not_know() {
+    let client = Client::builder()
+        .resolver(|_: String, _: u16| async { Err(std::io::ErrorKind::NotFound.into()) })
+        .build()
+        .unwrap();
+    let ws = WebSocket::with_client(&client, "ws://nowhere/", ()).unwrap();
+    let log = log(&ws);
+    assert_eq!(life(&ws, &log).await, ["error 3", "close 3 1006 \"\" unclean"]);
+    assert!(matches!(
+        *ws.failure().unwrap(),
+        Failure::Connect(ConnectError::Resolve(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_transport_that_is_reset() {
+    let (ws, log, mut server) = connected().await;
+    server.send(&frame(0x81, b"and then")).await;
+    // A reset takes along what has not been read.
+    expect(&ws, "open").await;
+    expect(&ws, "message").await;
+    server.io.set_zero_linger().unwrap();
+    drop(server);
+    assert_eq!(
+        life(&ws, &log).await,
+        ["open 1", "message 1 and then", "error 3", "close 3 1006 \"\" unclean"]
+    );
+    let failure = ws.failure().unwrap();
+    assert!(
+        matches!(&*failure, Failure::Connection(Error::Io(error)) if error.kind() == std::io::ErrorKind::ConnectionReset),
+        "{failure:?}"
+    );
 }
 
 #[tokio::test]

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use sockeye::{Client, CloseCode, Delivery, Error, Message, SendError, ServerOptions, Timeout, WebSocket, accept};
-use tokio::io::{AsyncReadExt, DuplexStream};
+use sockeye::{
+    Client, CloseCode, Delivery, Error, Message, MessageKind, SendError, ServerOptions, Timeout, WebSocket, accept,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
 
-use crate::common::{CLOSE, PING, PONG, Raw, at_most, masked, options, pair};
+use crate::common::{CLOSE, PING, PONG, Raw, at_most, masked, options, pair, unmasked};
+use crate::support::send_until_it_waits;
 
 const QUEUE: usize = 64 * 1024;
 
@@ -91,6 +95,26 @@ async fn try_send_tells_what_became_of_the_message() {
     assert!(matches!(ws.try_send("late"), Err(Error::Send(SendError::Closed))));
 }
 
+/// Inbound: a connection that is not read stops TCP, so that the peer cannot send on, nothing piles up, and nothing is lost.
+#[tokio::test]
+async fn a_connection_that_is_not_read_makes_the_peer_wait() {
+    const ALL: usize = 32 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (tcp, _) = listener.accept().await.unwrap();
+    let options = ServerOptions::default();
+    let (ws, peer) = tokio::join!(accept(tcp, &options), Raw::client(client, b""));
+    let mut ws = ws.unwrap();
+    let sending = send_until_it_waits(peer, ALL).await;
+    let mut messages = 0;
+    while let Some(message) = ws.recv().await.unwrap() {
+        assert_eq!(message.len(), 1020);
+        messages += 1;
+    }
+    assert_eq!(messages, ALL / 1024);
+    assert_eq!(sending.await.unwrap().unwrap().0, CLOSE);
+}
+
 /// What was queued leaves by itself, though nobody calls again.
 #[tokio::test]
 async fn what_try_send_queued_leaves() {
@@ -164,53 +188,97 @@ fn large() -> Vec<u8> {
     (0..3 * 1024 * 1024_u32).map(|n| (n % 251) as u8).collect()
 }
 
-/// A pong does not wait for the rest of a large message, nor do a ping and a Close.
+/// A client, whose send queue holds much more than a frame, and a peer that sends and reads by hand.
+async fn connected(pipe: usize) -> (WebSocket<DuplexStream>, Raw<DuplexStream>) {
+    let (near, far) = tokio::io::duplex(pipe);
+    let client = Client::builder().build().unwrap();
+    let (ws, peer) = tokio::join!(client.connect_over(near, "ws://localhost/"), Raw::server(far, b""));
+    (ws.unwrap(), peer)
+}
+
+/// A pong does not wait for the rest of a large message, nor do a ping and a Close, whatever the queue would hold.
 #[tokio::test]
 async fn control_frames_go_between_the_frames_of_a_large_message() {
-    let (ws, mut peer) = served(16 * 1024).await;
-    let (sender, mut receiver) = ws.split();
-    let sending = tokio::spawn({
-        let sender = sender.clone();
-        async move { sender.send(large()).await }
-    });
-    let receiving = tokio::spawn(async move { receiver.recv().await });
-    let (first, mut message) = peer.frame().await.unwrap();
-    assert_eq!((first, message.len()), (0x02, 256 * 1024));
-    peer.send(&masked(PING, b"there?")).await;
-    let pinging = tokio::spawn({
-        let sender = sender.clone();
-        async move { sender.ping(b"and you?").await }
-    });
-    // A message of another task waits for the end of this one.
-    let other = tokio::spawn({
-        let sender = sender.clone();
-        async move { sender.send("other").await }
-    });
-    let (mut pongs, mut pings) = (None, None);
-    loop {
-        let (first, payload) = peer.frame().await.unwrap();
-        match first {
-            PONG => pongs = Some(message.len()),
-            PING => pings = Some(message.len()),
-            _ => {
-                assert_eq!(first & 0x7f, 0);
-                message.extend(payload);
+    for (ws, mut peer) in [served(16 * 1024).await, connected(16 * 1024).await] {
+        let frame = if peer.masks { unmasked } else { masked };
+        let (sender, mut receiver) = ws.split();
+        let sending = tokio::spawn({
+            let sender = sender.clone();
+            async move { sender.send(large()).await }
+        });
+        let receiving = tokio::spawn(async move { receiver.recv().await });
+        let (first, mut message) = peer.frame().await.unwrap();
+        assert_eq!((first, message.len()), (0x02, 256 * 1024));
+        peer.send(&frame(PING, b"there?")).await;
+        let pinging = tokio::spawn({
+            let sender = sender.clone();
+            async move { sender.ping(b"and you?").await }
+        });
+        // A message of another task waits for the end of this one.
+        let other = tokio::spawn({
+            let sender = sender.clone();
+            async move { sender.send("other").await }
+        });
+        let (mut pong, mut ping) = (None, None);
+        loop {
+            let (first, payload) = peer.frame().await.unwrap();
+            match first {
+                PONG => pong = Some(message.len()),
+                PING => ping = Some(message.len()),
+                _ => {
+                    assert_eq!(first & 0x7f, 0);
+                    message.extend(payload);
+                }
+            }
+            if first == 0x80 {
+                break;
             }
         }
-        if first == 0x80 {
-            break;
-        }
+        assert_eq!(message, large());
+        // Each behind the frame that was on its way: the second.
+        assert!(pong.is_some_and(|after| after <= 2 * 256 * 1024), "{pong:?}");
+        assert!(ping.is_some_and(|after| after <= 2 * 256 * 1024), "{ping:?}");
+        assert_eq!(peer.frame().await.unwrap(), (0x81, b"other".to_vec()));
+        sending.await.unwrap().unwrap();
+        pinging.await.unwrap().unwrap();
+        other.await.unwrap().unwrap();
+        peer.send(&frame(CLOSE, b"")).await;
+        assert_eq!(receiving.await.unwrap().unwrap(), None);
     }
-    assert_eq!(message, large());
-    // Each behind the frame on its way, and the one that may stand in the queue.
-    assert!(pongs.is_some_and(|after| after <= 3 * 256 * 1024), "{pongs:?}");
-    assert!(pings.is_some_and(|after| after <= 3 * 256 * 1024), "{pings:?}");
-    assert_eq!(peer.frame().await.unwrap(), (0x81, b"other".to_vec()));
-    sending.await.unwrap().unwrap();
-    pinging.await.unwrap().unwrap();
-    other.await.unwrap().unwrap();
-    peer.send(&masked(CLOSE, b"")).await;
-    assert_eq!(receiving.await.unwrap().unwrap(), None);
+}
+
+/// The same for a message that is written piece by piece, whose frames are of 16 KiB.
+#[tokio::test]
+async fn control_frames_go_between_the_frames_of_a_written_message() {
+    for (ws, mut peer) in [served(1024).await, connected(1024).await] {
+        let frame = if peer.masks { unmasked } else { masked };
+        let (sender, mut receiver) = ws.split();
+        let sending = tokio::spawn(async move {
+            let mut message = sender.write_message(MessageKind::Binary).await?;
+            message.write_all(&large()).await?;
+            message.finish().await
+        });
+        let receiving = tokio::spawn(async move { receiver.recv().await });
+        let (first, mut message) = peer.frame().await.unwrap();
+        assert_eq!((first, message.len()), (0x02, 16 * 1024));
+        peer.send(&frame(PING, b"there?")).await;
+        let mut pong = None;
+        loop {
+            let (first, payload) = peer.frame().await.unwrap();
+            match first {
+                PONG => pong = Some(message.len()),
+                _ => message.extend(payload),
+            }
+            if first == 0x80 {
+                break;
+            }
+        }
+        assert_eq!(message, large());
+        assert!(pong.is_some_and(|after| after <= 2 * 16 * 1024), "{pong:?}");
+        sending.await.unwrap().unwrap();
+        peer.send(&frame(CLOSE, b"")).await;
+        assert_eq!(receiving.await.unwrap().unwrap(), None);
+    }
 }
 
 /// R1: a large message of which the beginning has left arrives whole, wherever its future is dropped.
@@ -234,8 +302,8 @@ async fn r1_a_large_message_is_sent_whole_or_not_at_all() {
                 let mut message = Vec::new();
                 reader.read_to_end(&mut message).await.unwrap();
                 received.push(match reader.kind() {
-                    sockeye::MessageKind::Text => String::from_utf8(message).unwrap().into(),
-                    sockeye::MessageKind::Binary => message.into(),
+                    MessageKind::Text => String::from_utf8(message).unwrap().into(),
+                    MessageKind::Binary => message.into(),
                 });
             }
             received

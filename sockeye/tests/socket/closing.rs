@@ -1,9 +1,9 @@
 //! Who closed, with what code and reason, and what an end without a Close looks like.
 
-use sockeye::{CloseCode, CloseState, ClosedBy, Error};
-use tokio::io::AsyncWriteExt;
+use sockeye::{CloseCode, CloseState, ClosedBy, Error, ServerOptions, accept};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::common::{CLOSE, Raw, TEXT, masked, options, pair, unmasked};
+use crate::common::{CLOSE, REQUEST, Raw, TEXT, masked, options, pair, read_head, unmasked};
 
 #[tokio::test]
 async fn both_ends_tell_codes_reasons_and_who_closed() {
@@ -58,7 +58,7 @@ async fn both_ends_close_at_once() {
 async fn a_violation_tells_what_was_said_about_it() {
     let (near, far) = tokio::io::duplex(1024);
     let (_, server) = options(false);
-    let (ws, mut peer) = tokio::join!(sockeye::accept(near, &server), Raw::client(far, b""));
+    let (ws, mut peer) = tokio::join!(accept(near, &server), Raw::client(far, b""));
     let (sender, mut receiver) = ws.unwrap().split();
     peer.send(&unmasked(TEXT, b"unmasked")).await;
     peer.io.shutdown().await.unwrap();
@@ -80,7 +80,7 @@ async fn a_violation_tells_what_was_said_about_it() {
 async fn a_transport_half_closed_without_a_close_is_lost() {
     let (near, far) = tokio::io::duplex(1024);
     let (_, server) = options(false);
-    let (ws, mut peer) = tokio::join!(sockeye::accept(near, &server), Raw::client(far, b""));
+    let (ws, mut peer) = tokio::join!(accept(near, &server), Raw::client(far, b""));
     let mut ws = ws.unwrap();
     peer.send(&masked(TEXT, b"last words")).await;
     peer.io.shutdown().await.unwrap();
@@ -97,7 +97,7 @@ async fn a_transport_half_closed_without_a_close_is_lost() {
 async fn a_transport_half_closed_behind_a_close_gets_the_answer() {
     let (near, far) = tokio::io::duplex(1024);
     let (_, server) = options(false);
-    let (ws, mut peer) = tokio::join!(sockeye::accept(near, &server), Raw::client(far, b""));
+    let (ws, mut peer) = tokio::join!(accept(near, &server), Raw::client(far, b""));
     let mut ws = ws.unwrap();
     peer.send(&masked(CLOSE, b"\x03\xe8bye")).await;
     peer.io.shutdown().await.unwrap();
@@ -141,4 +141,39 @@ async fn prepared_messages_go_to_whole_and_split_connections() {
     two.send_prepared(&prepared).await.unwrap();
     assert_eq!(first.recv().await.unwrap(), Some("for all".into()));
     assert_eq!(second.recv().await.unwrap(), Some("for all".into()));
+}
+
+/// Encoded once and compressed once: the same bytes go to all who negotiated compression, whatever else they agreed on.
+#[cfg(feature = "deflate")]
+#[tokio::test]
+async fn a_prepared_message_is_compressed_once() {
+    let options = sockeye::DeflateOptions::server();
+    let text = "to all ".repeat(100);
+    let prepared = sockeye::Prepared::new(text.as_str()).with_compression(&options);
+    assert_eq!(prepared.shared_frame(15).as_ptr(), prepared.shared_frame(15).as_ptr());
+    let server = ServerOptions::builder().deflate(options).build().unwrap();
+    let mut frames = Vec::new();
+    for extensions in [
+        "",
+        "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n",
+        "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+    ] {
+        let (near, mut far) = tokio::io::duplex(4096);
+        let request = String::from_utf8(REQUEST.to_vec()).unwrap();
+        let request = request.replacen("Connection", &format!("{extensions}Connection"), 1);
+        far.write_all(request.as_bytes()).await.unwrap();
+        let mut ws = accept(near, &server).await.unwrap();
+        let head = read_head(&mut far).await;
+        assert_eq!(head.contains("permessage-deflate"), !extensions.is_empty());
+        ws.send_prepared(&prepared).await.unwrap();
+        let mut frame = vec![0; prepared.shared_frame(if extensions.is_empty() { 0 } else { 15 }).len()];
+        far.read_exact(&mut frame).await.unwrap();
+        frames.push(frame);
+    }
+    assert_eq!(frames[0], **prepared.plain_frame());
+    assert_eq!(frames[0][0], TEXT);
+    assert_eq!(frames[1][0], TEXT | 0x40);
+    assert!(frames[1].len() < text.len() / 5);
+    assert_eq!(frames[1], frames[2]);
+    assert_eq!(frames[1], **prepared.shared_frame(15));
 }

@@ -4,10 +4,13 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, yield_now};
 
 /// Polls `future` so often, and drops it if that did not finish it.
 pub(crate) async fn at_most<F: Future>(polls: usize, future: F) -> Option<F::Output> {
@@ -15,7 +18,7 @@ pub(crate) async fn at_most<F: Future>(polls: usize, future: F) -> Option<F::Out
     for _ in 0..polls {
         match poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
             Poll::Ready(output) => return Some(output),
-            Poll::Pending => tokio::task::yield_now().await,
+            Poll::Pending => yield_now().await,
         }
     }
     None
@@ -135,6 +138,32 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Raw<T> {
         }
         None
     }
+}
+
+/// Sends `bytes` bytes of messages of 1 KiB each, and then a Close, to somebody who reads nothing yet; answers with the
+/// task that does, once it has come to a halt, and what it reads in the end.
+pub(crate) async fn send_until_it_waits(mut peer: Raw<TcpStream>, bytes: usize) -> JoinHandle<Option<(u8, Vec<u8>)>> {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = sent.clone();
+    let sending = tokio::spawn(async move {
+        let frame = if peer.masks { unmasked } else { masked };
+        let message = frame(TEXT, &[b'x'; 1020]);
+        while counted.fetch_add(1024, Ordering::Relaxed) < bytes {
+            peer.io.write_all(&message).await.unwrap();
+        }
+        peer.send(&frame(CLOSE, &1000_u16.to_be_bytes())).await;
+        peer.frame().await
+    });
+    // Until many turns of both tasks changed nothing.
+    let (mut before, mut idle) = (0, 0);
+    while idle < 10_000 {
+        yield_now().await;
+        let now = sent.load(Ordering::Relaxed);
+        idle = if now == before { idle + 1 } else { 0 };
+        before = now;
+    }
+    assert!(before < bytes, "the peer could send everything");
+    sending
 }
 
 /// The value of a header.

@@ -1,5 +1,7 @@
 //! Handshakes, messages, backpressure, and how connections end.
 
+use std::time::Duration;
+
 use super::lab::{Lab, REQUEST, Told, masked};
 use crate::mailbox::Command;
 use crate::options::SlowSubscriber;
@@ -338,6 +340,32 @@ fn beyond_the_limit_there_is_no_room() {
         "who was refused leaves no place"
     );
     lab.end(fourth);
+}
+
+#[test]
+fn who_is_refused_for_want_of_room_keeps_a_place_among_the_handshakes_until_it_is_gone() {
+    let mut lab = Lab::with(crate::ServerOptions::default(), |options| {
+        (options.max_connections, options.max_handshakes) = (1, 2);
+    });
+    let _first = lab.open();
+    let refused = [lab.connect(), lab.connect()];
+    assert!(lab.shard.is_busy());
+    for client in refused {
+        lab.say(client, REQUEST);
+        assert!(lab.hear(client).starts_with(b"HTTP/1.1 503 "));
+    }
+    assert!(lab.shard.is_busy(), "they are still there");
+    lab.end(refused[0]);
+    assert!(lab.is_gone(refused[0]) && !lab.shard.is_busy());
+    // One that never ends its side, and one that says nothing.
+    let silent = lab.connect();
+    assert!(lab.shard.is_busy());
+    lab.pass(Duration::from_secs(6));
+    assert!(lab.is_gone(refused[1]) && !lab.shard.is_busy());
+    lab.pass(Duration::from_secs(6));
+    assert!(lab.is_gone(silent));
+    let [_one, _two] = [lab.connect(), lab.connect()];
+    assert!(lab.shard.is_busy(), "both places are free again, and no more");
 }
 
 #[test]

@@ -40,19 +40,43 @@ fn silence_is_pinged_and_then_given_up() {
     let client = lab.open();
     lab.pass(Duration::from_millis(19_900));
     assert!(lab.hear(client).is_empty());
-    lab.pass(Duration::from_millis(200));
+    lab.pass(Duration::from_millis(2200));
     let frames = lab.frames(client);
     assert_eq!((frames.len(), frames[0].0, frames[0].1.len()), (1, 0x89, 8));
-    // Any bytes are a sign of life.
-    lab.pass(s(19));
+    // Any bytes are a sign of life. The ping left up to two seconds ago.
+    lab.pass(Duration::from_millis(17_700));
     lab.say(client, &masked(0x8a, &frames[0].1));
     lab.pass(Duration::from_millis(19_900));
     assert!(lab.hear(client).is_empty());
-    lab.pass(s(1));
+    lab.pass(Duration::from_millis(2200));
     assert_eq!(lab.frames(client).len(), 1);
     lab.pass(s(20));
     assert!(lab.is_gone(client));
     assert_eq!(cause(&lab.told()), Some(Cause::PongTimeout));
+}
+
+#[test]
+fn those_that_are_silent_together_are_not_pinged_together() {
+    let mut lab = Lab::new();
+    let clients: Vec<_> = (0..400).map(|_| lab.open()).collect();
+    clients.iter().for_each(|client| drop(lab.hear(*client)));
+    lab.pass(Duration::from_millis(19_950));
+    let mut pinged = [0; 42];
+    for tick in &mut pinged {
+        lab.pass(Duration::from_millis(50));
+        for client in &clients {
+            *tick += lab.frames(*client).len();
+        }
+    }
+    assert_eq!(
+        pinged.iter().sum::<usize>(),
+        400,
+        "each once, within two seconds: {pinged:?}"
+    );
+    assert!(
+        pinged.iter().all(|count| *count < 40),
+        "ten a tick, more or less: {pinged:?}"
+    );
 }
 
 #[test]

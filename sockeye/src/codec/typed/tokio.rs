@@ -38,7 +38,9 @@ where
     ///
     /// # Cancel safety
     ///
-    /// The message is accepted, whole, when the future is first polled, and leaves also if the future is dropped then.
+    /// As [`WebSocket::send`], but that nothing happens before the future is first polled: with room in the send queue the
+    /// message is accepted, whole, by that poll and leaves also if the future is dropped then. Without room it is accepted
+    /// when there is, and a future that is dropped before takes it along.
     pub async fn send(&mut self, value: &Out) -> Result<(), CodecError<C::Error>>
     where
         C: Encode<Out>,
