@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sockeye::{Client, CloseCode, ConnectError, Error, Server, ServerOptions, Timeout};
-use tokio::net::TcpStream;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -248,6 +247,7 @@ fn handshakes_over_other_transports_tell_of_their_failure() {
 #[test]
 fn hyper_tells_of_refusals_and_connections() {
     use sockeye::hyper::Upgrade;
+    use tokio::net::TcpStream;
     let ((), lines) = told(|| async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
