@@ -9,7 +9,8 @@ use std::io::Read;
 use std::thread;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
-use support::programs::{free_port, microsocks, tinyproxy};
+use support::programs::started::free_port;
+use support::programs::{microsocks, tinyproxy};
 use support::{Running, Server, answers, file, handshake, listen, run, run_in};
 
 #[test]

@@ -7,7 +7,7 @@ mod support;
 use std::io::{Read, Write};
 use std::thread;
 
-use support::{Running, Server, handshake, listen, run};
+use support::{Ended, Running, Server, handshake, listen, run};
 
 #[test]
 fn it_comes_back_to_a_server_that_was_started_again() {
@@ -41,6 +41,90 @@ fn it_comes_back_to_a_server_that_was_started_again() {
     drop(again);
 }
 
+/// Runs against a server there until that makes it end, with a stdin that does not.
+fn until_it_ends(address: &str) -> Ended {
+    let mut program = Running::start(&["connect", "--reconnect", &format!("ws://{address}/")]);
+    let stdin = program.stdin.take();
+    let ended = program.end();
+    drop(stdin);
+    ended
+}
+
+#[test]
+fn it_ends_with_its_input_as_it_does_without_the_flag() {
+    let server = Server::start("echo", &[]);
+    for flags in [&["connect"][..], &["connect", "--reconnect"]] {
+        let ended = run(&[flags, &[&server.url("/")]].concat(), b"one\ntwo\n");
+        assert_eq!((ended.code, ended.stdout()), (0, "one\ntwo\n"), "{}", ended.stderr);
+        assert!(
+            ended.stderr.ends_with("sockeye: closed: 1000 normal closure\n"),
+            "{}",
+            ended.stderr
+        );
+    }
+}
+
+/// What comes before the peer's answer is printed, and the answer decides.
+#[test]
+fn the_end_of_its_input_waits_for_the_peers_close() {
+    for (close, code, sentence) in [
+        (&b"\x88\x02\x03\xe8"[..], 0, "sockeye: closed: 1000 normal closure\n"),
+        (b"\x88\x02\x03\xf0", 1, "sockeye: closed: 1008 policy violation\n"),
+        (
+            b"",
+            1,
+            "sockeye: the connection ended without a Close; close code 1006 abnormal closure\n",
+        ),
+    ] {
+        for flags in [&["connect"][..], &["connect", "--reconnect"]] {
+            let (address, listener) = listen();
+            let server = thread::spawn(move || {
+                let mut tcp = handshake(&listener);
+                // "one", and a Close with 1000, both masked.
+                tcp.read_exact(&mut [0; 9 + 8]).unwrap();
+                tcp.write_all(b"\x81\x06answer").unwrap();
+                tcp.write_all(close).unwrap();
+            });
+            let ended = run(&[flags, &[&format!("ws://{address}/")]].concat(), b"one\n");
+            server.join().unwrap();
+            assert_eq!((ended.code, ended.stdout()), (code, "answer\n"), "{}", ended.stderr);
+            assert!(ended.stderr.ends_with(sentence), "{}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn what_was_piped_in_waits_for_the_server() {
+    let (address, listener) = listen();
+    let server = thread::spawn(move || {
+        drop(listener.accept().unwrap());
+        let mut tcp = handshake(&listener);
+        let mut frames = [0; 9 + 8];
+        tcp.read_exact(&mut frames).unwrap();
+        assert_eq!((frames[0], frames[9]), (0x81, 0x88));
+        tcp.write_all(b"\x88\x02\x03\xe8").unwrap();
+    });
+    let ended = run(&["connect", "--reconnect", &format!("ws://{address}/")], b"one\n");
+    server.join().unwrap();
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    for part in [
+        "waiting for a connection",
+        "trying again in ",
+        "attempt 2",
+        "closed: 1000",
+    ] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn no_input_still_makes_a_connection() {
+    let server = Server::start("echo", &[]);
+    let ended = run(&["connect", "--reconnect", &server.url("/")], b"");
+    assert_eq!((ended.code, ended.stdout()), (0, ""), "{}", ended.stderr);
+    assert!(ended.stderr.contains("connected to "), "{}", ended.stderr);
+}
+
 #[test]
 fn a_connection_that_is_dropped_is_made_again_and_a_good_end_is_the_end() {
     let (address, listener) = listen();
@@ -51,8 +135,7 @@ fn a_connection_that_is_dropped_is_made_again_and_a_good_end_is_the_end() {
         // The answer to the Close.
         tcp.read_exact(&mut [0; 8]).unwrap();
     });
-    // The end of stdin is not that of the connection.
-    let ended = run(&["connect", "--reconnect", &format!("ws://{address}/")], b"");
+    let ended = until_it_ends(&address);
     server.join().unwrap();
     assert_eq!((ended.code, ended.stdout()), (0, "again\n"), "{}", ended.stderr);
     for part in [
@@ -90,7 +173,7 @@ fn what_will_not_pass_is_told_at_once_and_so_is_what_was_not_sent() {
         tcp.write_all(b"\x88\x02\x03\xf0").unwrap();
         tcp.read_exact(&mut [0; 8]).unwrap();
     });
-    let ended = run(&["connect", "--reconnect", &format!("ws://{address}/")], b"");
+    let ended = until_it_ends(&address);
     server.join().unwrap();
     assert_eq!(ended.code, 1);
     assert!(ended.stderr.contains("the peer closed: 1008"), "{}", ended.stderr);
@@ -108,7 +191,7 @@ fn a_refusal_for_now_is_not_the_end() {
         tcp.write_all(b"\x88\x02\x03\xe8").unwrap();
         tcp.read_exact(&mut [0; 8]).unwrap();
     });
-    let ended = run(&["connect", "--reconnect", &format!("ws://{address}/")], b"");
+    let ended = until_it_ends(&address);
     server.join().unwrap();
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert!(

@@ -24,6 +24,8 @@ pub(crate) struct Common {
     pub(crate) topics: Topics,
     /// The number of the turn, by which marks in connections are known to be of this one.
     pub(crate) turn: u32,
+    /// The last turn of which there are such marks.
+    pub(crate) marked: u32,
     pub(crate) now: Tick,
     pub(crate) counts: Counts,
     pub(crate) pool: Pool,
@@ -82,7 +84,13 @@ impl Common {
 
     /// One write of what waits, and then of `then`. Whatever has no room is left in `out`.
     #[inline]
-    pub(crate) fn write(&mut self, stream: &mut dyn Stream, out: &mut Vec<u8>, then: &[u8], rest: &mut Rest) {
+    pub(crate) fn write<S: Stream + ?Sized>(
+        &mut self,
+        stream: &mut S,
+        out: &mut Vec<u8>,
+        then: &[u8],
+        rest: &mut Rest,
+    ) {
         let waiting = out.len() - rest.sent;
         let Ok(written) = write_now(stream, &out[rest.sent..], then) else {
             rest.terminate(Cause::Lost);
@@ -98,6 +106,13 @@ impl Common {
             }
             return;
         }
+        self.keep_unwritten(out, then, rest, written);
+    }
+
+    /// There was room for so much only of what waited, and then of `then`.
+    #[cold]
+    fn keep_unwritten(&mut self, out: &mut Vec<u8>, then: &[u8], rest: &mut Rest, written: usize) {
+        let waiting = out.len() - rest.sent;
         self.block(rest);
         if written >= waiting {
             out.clear();

@@ -11,6 +11,7 @@ use mio::{Poll, Waker};
 use socket2::{Domain, Protocol, Socket, Type};
 use sockeye::ServerOptions;
 
+use crate::clock::{Clock, ManualClock};
 use crate::event_loop::{EventLoop, Listening, MOST_LISTENERS, OnAcceptError, WAKER};
 use crate::hand_over::{HandOver, HandedOver};
 use crate::handler::Handler;
@@ -31,6 +32,7 @@ pub struct EngineBuilder {
     listeners: Vec<(Origin, Acceptor)>,
     hand_over: Option<Arc<HandOver>>,
     on_accept_error: Option<Arc<OnAcceptError>>,
+    clock: Option<ManualClock>,
 }
 
 /// Where a listener comes from.
@@ -48,6 +50,7 @@ impl EngineBuilder {
             listeners: Vec::new(),
             hand_over: None,
             on_accept_error: None,
+            clock: None,
         }
     }
 
@@ -144,6 +147,12 @@ impl EngineBuilder {
         self
     }
 
+    /// Has this clock tell the time, for tests. Default: the system's.
+    pub fn clock(mut self, clock: &ManualClock) -> Self {
+        self.clock = Some(clock.clone());
+        self
+    }
+
     /// Binds the listeners and starts the shards. `handler` is called on each shard's thread, with the shard's number.
     ///
     /// # Errors
@@ -231,6 +240,9 @@ impl EngineBuilder {
             }
         }
         let shared = Shared::new(self.threads, self.mailbox_limit);
+        if let Some(clock) = &self.clock {
+            clock.attach(&shared);
+        }
         let (options, handler) = (Arc::new(self.options), Arc::new(handler));
         let mut runs: Vec<Run> = Vec::new();
         for (number, listening) in sockets.into_iter().enumerate() {
@@ -243,6 +255,7 @@ impl EngineBuilder {
             });
             let (shared, options, handler) = (shared.clone(), options.clone(), handler.clone());
             let (hand_over, on_accept_error) = (self.hand_over.clone(), self.on_accept_error.clone());
+            let clock = self.clock.clone();
             let run = move || {
                 let registry = poll.registry().try_clone()?;
                 let take = hand_over.map(|take| -> crate::shard::HandOver<_> {
@@ -253,7 +266,8 @@ impl EngineBuilder {
                     })
                 });
                 let shard = Shard::new(handler(number), options, number, shared.clone(), take);
-                EventLoop::new(shard, number, shared, poll, listening, on_accept_error)?.run()
+                let clock = Clock::new(clock);
+                EventLoop::new(shard, number, shared, poll, listening, on_accept_error, clock)?.run()
             };
             runs.push(Box::new(run));
         }

@@ -5,12 +5,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
+use crate::clock::Clock;
 use crate::handler::Handler;
 use crate::mailbox::Command;
 use crate::shard::Shard;
@@ -38,11 +39,11 @@ pub(crate) struct EventLoop<H: Handler> {
     /// Listeners that may have more connections, of which no event will tell.
     pending: bool,
     /// When accepting is tried again, after the system has refused.
-    again_at: Option<Instant>,
+    again_at: Option<Duration>,
     next: usize,
-    began: Instant,
+    clock: Clock,
     /// The time when a turn was last done with its connections: looking at the clock takes as long as parsing a message.
-    looked: Instant,
+    looked: Duration,
     on_accept_error: Option<Arc<OnAcceptError>>,
 }
 
@@ -54,13 +55,13 @@ impl<H: Handler> EventLoop<H> {
         poll: Poll,
         mut listening: Vec<Listening>,
         on_accept_error: Option<Arc<OnAcceptError>>,
+        clock: Clock,
     ) -> io::Result<Self> {
         for (at, listening) in listening.iter_mut().enumerate() {
             let token = Token(FIRST_LISTENER - at);
             poll.registry()
                 .register(&mut listening.socket, token, Interest::READABLE)?;
         }
-        let began = Instant::now();
         Ok(Self {
             shard,
             number,
@@ -70,8 +71,8 @@ impl<H: Handler> EventLoop<H> {
             pending: false,
             again_at: None,
             next: number,
-            began,
-            looked: began,
+            looked: clock.now(),
+            clock,
             on_accept_error,
         })
     }
@@ -96,8 +97,8 @@ impl<H: Handler> EventLoop<H> {
     }
 
     fn turn(&mut self, events: &Events) {
-        let start = Instant::now();
-        self.shard.tick(start.saturating_duration_since(self.began));
+        let start = self.clock.now();
+        self.shard.tick(start);
         self.shard.read_on();
         for event in events {
             match event.token() {
@@ -109,8 +110,8 @@ impl<H: Handler> EventLoop<H> {
         if self.pending && self.again_at.is_none_or(|at| at <= start) {
             self.accept();
         }
-        self.looked = Instant::now();
-        self.shard.end_turn(self.looked.saturating_duration_since(start));
+        self.looked = self.clock.now();
+        self.shard.end_turn(self.looked.saturating_sub(start));
         let registry = self.poll.registry();
         // A connection that is gone from the system shows that when it is read.
         self.shard
@@ -122,12 +123,14 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
+    #[inline]
     fn connection(&mut self, key: Key, event: &Event) {
         if event.is_writable() {
             self.shard.writable(key);
         }
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
-            self.shard.readable(key, event.is_read_closed() || event.is_error());
+        let ends = event.is_read_closed() || event.is_error();
+        if ends || event.is_readable() {
+            self.shard.readable(key, ends);
         }
     }
 
@@ -135,19 +138,20 @@ impl<H: Handler> EventLoop<H> {
         if self.shard.has_work() || (self.pending && self.again_at.is_none()) {
             return Some(Duration::ZERO);
         }
-        let now = self.looked.saturating_duration_since(self.began);
-        let tick = self.shard.next_tick().map(|at| at.saturating_sub(now));
+        let tick = self.shard.next_tick();
         let again = self.again_at.filter(|_| self.pending);
-        let again = again.map(|at| at.saturating_duration_since(self.looked));
-        tick.into_iter().chain(again).min()
+        let next = tick.into_iter().chain(again).min();
+        self.clock.sleep(next.map(|at| at.saturating_sub(self.looked)))
     }
 
+    #[inline(never)]
     fn obey(&mut self) {
         let poll = &self.poll;
         self.shard
             .obey(|shard, acceptor, tcp| take_on(poll, shard, &acceptor, tcp));
     }
 
+    #[inline(never)]
     fn accept(&mut self) {
         self.pending = false;
         self.again_at = None;
@@ -198,7 +202,7 @@ impl<H: Handler> EventLoop<H> {
 
     fn wait_for_room(&mut self) {
         self.pending = true;
-        self.again_at = Some(Instant::now() + PAUSE);
+        self.again_at = Some(self.clock.now() + PAUSE);
     }
 }
 

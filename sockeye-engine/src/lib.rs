@@ -23,6 +23,7 @@
 )]
 
 mod bridge;
+mod clock;
 mod common;
 mod engine;
 mod entry;
@@ -48,6 +49,7 @@ mod upgrade;
 mod wire;
 
 pub use self::bridge::{Bridge, Ended, Session, SessionData, SessionError, SessionSender};
+pub use self::clock::ManualClock;
 pub use self::engine::{Engine, EngineBuilder, EngineHandle, MetricsReader};
 pub use self::filters::TopicError;
 pub use self::hand_over::{HandedOver, HandedStream};

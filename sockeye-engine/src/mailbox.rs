@@ -120,7 +120,8 @@ impl Mailbox {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    fn wake(&self) {
+    /// Has the shard take a turn.
+    pub(crate) fn wake(&self) {
         if let Some(wake) = self.wake.get() {
             wake();
         }

@@ -140,6 +140,7 @@ impl<D> Socket<'_, D> {
             return Ok(false);
         };
         let made = (self.common.turn, self.common.topics.turn.len() as u32);
+        self.common.marked = self.common.turn;
         let subscriptions = &mut self.rest.extra().subscriptions;
         if subscriptions.is_empty() {
             // Most have one, and would pay for four.
@@ -288,6 +289,13 @@ impl<D> Socket<'_, D> {
         self.connection.state()
     }
 
+    /// A callback has panicked: the connection ends with 1011.
+    #[cold]
+    pub(crate) fn panicked(&mut self) {
+        self.rest.extra().cause.get_or_insert(Cause::Panicked);
+        let _ = self.connection.close(CloseCode::INTERNAL_ERROR, "", self.out);
+    }
+
     /// Whether a message of this length may wait behind what waits.
     fn has_room(&self, length: usize) -> bool {
         let waiting = self.buffered_amount();
@@ -351,6 +359,7 @@ impl<D> Socket<'_, D> {
         }
         numbers.sort_unstable();
         numbers.dedup();
+        self.common.marked = self.common.turn;
         extra.delivered = (self.common.turn, self.common.topics.turn.len() as u32);
         let Ok(window) = self.connection.shared_window() else {
             return;

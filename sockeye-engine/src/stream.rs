@@ -44,11 +44,28 @@ pub(crate) trait Stream {
 /// One write of both, as much as there is room for, which may be nothing.
 #[inline]
 pub(crate) fn write_now(stream: &mut (impl Stream + ?Sized), bytes: &[u8], then: &[u8]) -> io::Result<usize> {
+    match stream.write(bytes, then) {
+        Ok(written) => Ok(written),
+        Err(error) => write_again(stream, bytes, then, error),
+    }
+}
+
+#[cold]
+fn write_again(
+    stream: &mut (impl Stream + ?Sized),
+    bytes: &[u8],
+    then: &[u8],
+    mut error: io::Error,
+) -> io::Result<usize> {
     loop {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => return Ok(0),
+            io::ErrorKind::Interrupted => {}
+            _ => return Err(error),
+        }
         match stream.write(bytes, then) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
-            written => return written,
+            Ok(written) => return Ok(written),
+            Err(another) => error = another,
         }
     }
 }

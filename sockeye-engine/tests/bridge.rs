@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sockeye::{Client, CloseCode, Message, WebSocket, transport::Stream};
-use sockeye_engine::{Bridge, Cause, Ended, Engine, Rejection, ServerOptions, Session, SessionError};
+use sockeye_engine::{
+    Bridge, Cause, Ended, Engine, EngineBuilder, ManualClock, Rejection, ServerOptions, Session, SessionError,
+};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -16,8 +18,16 @@ where
     F: Fn(Session) -> T + 'static,
     T: Future<Output = ()> + Send + 'static,
 {
+    start_by(Engine::builder(options), bridge)
+}
+
+fn start_by<F, T>(builder: EngineBuilder, bridge: impl Fn(Handle) -> Bridge<F> + Send + Sync + 'static) -> Engine
+where
+    F: Fn(Session) -> T + 'static,
+    T: Future<Output = ()> + Send + 'static,
+{
     let runtime = Handle::current();
-    let builder = Engine::builder(options).listen("127.0.0.1:0").unwrap().threads(1);
+    let builder = builder.listen("127.0.0.1:0").unwrap().threads(1);
     builder.start(move |_| bridge(runtime.clone())).unwrap()
 }
 
@@ -155,27 +165,25 @@ async fn a_peer_that_does_not_read_makes_the_task_wait() {
 async fn a_task_that_does_not_receive_holds_the_peer_up() {
     const MESSAGES: usize = 4000;
     let (go_on, gate) = tokio::sync::watch::channel(false);
-    let options = ServerOptions::builder()
-        .ping_interval(Duration::from_millis(100))
-        // Long enough for a pong on a machine that does much else.
-        .ping_timeout(Duration::from_secs(1))
-        .build()
-        .unwrap();
-    let engine = start(options, move |runtime| {
-        let gate = gate.clone();
-        Bridge::new(runtime, move |mut session: Session| {
-            let mut gate = gate.clone();
-            async move {
-                gate.wait_for(|open| *open).await.unwrap();
-                for number in 0..MESSAGES {
-                    let message = session.recv().await.unwrap();
-                    assert_eq!(message.as_bytes()[..8], number.to_be_bytes());
+    let clock = ManualClock::new();
+    let engine = start_by(
+        Engine::builder(ServerOptions::default()).clock(&clock),
+        move |runtime| {
+            let gate = gate.clone();
+            Bridge::new(runtime, move |mut session: Session| {
+                let mut gate = gate.clone();
+                async move {
+                    gate.wait_for(|open| *open).await.unwrap();
+                    for number in 0..MESSAGES {
+                        let message = session.recv().await.unwrap();
+                        assert_eq!(message.as_bytes()[..8], number.to_be_bytes());
+                    }
+                    session.send("all").await.unwrap();
                 }
-                session.send("all").await.unwrap();
-            }
-        })
-        .receive_limit(32 * KIB)
-    });
+            })
+            .receive_limit(32 * KIB)
+        },
+    );
     let client = Client::builder().ping_interval(None).build().unwrap();
     let ws = client
         .connect(&format!("ws://{}/", engine.local_addrs()[0]))
@@ -196,6 +204,7 @@ async fn a_task_that_does_not_receive_holds_the_peer_up() {
     for given_up in 1..=3 {
         let silent = connect(&engine, "/").await;
         while metric(&engine, "sockeye_engine_closed_total{clean=\"false\"}") < given_up {
+            clock.advance(Duration::from_secs(1));
             tokio::task::yield_now().await;
         }
         drop(silent);

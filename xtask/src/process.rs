@@ -1,10 +1,10 @@
 //! Running programs: with their output passed through, with their output read, or as a server in the background.
 //!
-//! Nothing here sleeps for something to happen: the end of a program is the end of its output, and a server is
-//! ready when it prints its first line or accepts a connection.
+//! The end of a program is the end of its output, and a server is ready when it says so, or else when it accepts a
+//! connection.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -40,7 +40,7 @@ pub(crate) fn read(mut command: Command, echo: bool, deadline: Duration) -> Resu
     if echo {
         println!("$ {}", shown(&command));
     }
-    let (reader, writer) = std::io::pipe()?;
+    let (reader, writer) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn().with_context(|| failed_to_start(&command))?;
     let name = shown(&command);
@@ -104,6 +104,32 @@ impl Background {
         Ok(Self(command.spawn().with_context(|| failed_to_start(&command))?))
     }
 
+    /// The same, when it has printed a line with `ready` in it.
+    pub(crate) fn start_until(mut command: Command, log: &Path, ready: &str, deadline: Duration) -> Result<Self> {
+        let mut file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let (output, writer) = io::pipe()?;
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+        let program = Self(command.spawn().with_context(|| failed_to_start(&command))?);
+        let started = shown(&command);
+        // Its ends of the pipe: the output would not end otherwise.
+        drop(command);
+        let lines = lines_of(output);
+        let end = Instant::now() + deadline;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let Ok(line) = lines.recv_timeout(left) else {
+                bail!("{started} did not say {ready:?}; its log is {}", log.display());
+            };
+            writeln!(file, "{line}")?;
+            if line.contains(ready) {
+                break;
+            }
+        }
+        // A log that cannot be written is no reason to end.
+        thread::spawn(move || lines.iter().try_for_each(|line| writeln!(file, "{line}")));
+        Ok(program)
+    }
+
     /// Starts a server that prints `listening on URL` as its first line on stdout, and answers with that URL.
     pub(crate) fn serve(mut command: Command, log: &Path, deadline: Duration) -> Result<(Self, String)> {
         let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
@@ -119,7 +145,7 @@ impl Background {
         }
     }
 
-    /// Waits until the program accepts connections at `address`.
+    /// Waits until the program accepts connections at `address`, for one that does not say so.
     pub(crate) fn wait_for_port(&mut self, address: SocketAddr, deadline: Duration) -> Result<()> {
         let end = Instant::now() + deadline;
         loop {
@@ -211,6 +237,21 @@ fn failed_to_start(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_is_ready_when_it_says_so() {
+        let log = std::env::temp_dir().join(format!("sockeye-xtask-{}.log", std::process::id()));
+        let program = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            Background::start_until(command, &log, "ready", NO_DEADLINE)
+        };
+        drop(program("echo soon; echo I am ready >&2; exec sleep 60").expect("it says so"));
+        let written = std::fs::read_to_string(&log).expect("there is a log");
+        assert_eq!(written, "soon\nI am ready\n");
+        assert!(program("echo never").is_err());
+        std::fs::remove_file(&log).expect("there is a log");
+    }
 
     #[test]
     fn colours_are_removed() {

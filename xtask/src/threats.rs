@@ -12,7 +12,7 @@ fn the_tests_that_are_named_exist() {
         // What stands in backticks: a file, and then tests of it.
         for quoted in row.split('`').skip(1).step_by(2) {
             if quoted.ends_with(".rs") {
-                let folder = if quoted.starts_with("sockeye-engine/") {
+                let folder = if quoted.starts_with("sockeye") {
                     ""
                 } else {
                     "sockeye/tests"

@@ -46,13 +46,29 @@ impl Batch {
     }
 }
 
+impl Batch {
+    /// Whether a frame of the answer ends, or the first begins, at this place.
+    pub(crate) fn is_between_frames(&self, place: usize) -> bool {
+        let mut end = 0;
+        while end < place {
+            match first_frame(&self.expected[end..]) {
+                Some((_, _, length)) => end += length,
+                None => return false,
+            }
+        }
+        end == place
+    }
+}
+
 pub(crate) const FIN: u8 = 0x80;
 pub(crate) const RSV1: u8 = 0x40;
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
+pub(crate) const PING: u8 = 9;
+pub(crate) const PONG: u8 = 10;
 
 /// RFC 6455 §5.2: the header with the shortest form of the length, then the payload.
-fn frame(out: &mut Vec<u8>, first: u8, payload: &[u8], key: Option<[u8; 4]>) {
+pub(crate) fn frame(out: &mut Vec<u8>, first: u8, payload: &[u8], key: Option<[u8; 4]>) {
     let masked = if key.is_some() { 0x80 } else { 0 };
     out.push(first);
     match payload.len() {

@@ -7,7 +7,7 @@
 //!
 //! With `--broadcast` one more connection publishes, and all others are sent what it says.
 //!
-//! What it does not do: open loops (a rate that is kept whatever the server does), fragmented messages, pings.
+//! What it does not do: open loops (a rate that is kept whatever the server does), fragmented messages, pings of its own.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -3,12 +3,14 @@
 
 use std::convert::Infallible;
 use std::future::{pending, ready};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use sockeye::CloseCode;
-use sockeye::reconnect::{Cause, GivenUp, Reconnecting, Sender, State, States};
+use sockeye::reconnect::{Cause, Finished, Reconnecting, Sender, State, States};
 use sockeye::uri::WebSocketUri;
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::stdio::{Lines, Output};
 use super::{Connecting, Given, LEAVE, connected, verdict};
@@ -18,7 +20,7 @@ use crate::report::{self, Failure};
 pub(super) async fn run(plan: Connecting) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let uri = Arc::new(plan.uri);
-    let opened = Opened::default();
+    let opened = Opened::new();
     let hook = {
         let (uri, opened) = (uri.clone(), opened.clone());
         move |ws| {
@@ -40,7 +42,7 @@ pub(super) async fn run(plan: Connecting) -> Result<(), Failure> {
     };
     let ended = tokio::select! {
         ended = receive(&mut connection, &output) => ended,
-        failure = send_lines(&sender, &mut lines) => Ended::Failed(failure),
+        failure = send_lines(&sender, &mut lines, &opened) => Ended::Failed(failure),
         never = talking => match never {},
         () = signals.next() => Ended::Interrupted,
     };
@@ -50,16 +52,8 @@ pub(super) async fn run(plan: Connecting) -> Result<(), Failure> {
         () = tell(&mut states, &opened) => {}
         () = ready(()) => {}
     }
-    let state = connection.state();
     let ended = match ended {
-        // There is nothing left to close.
-        Ended::Closed => all_sent(close(&connection).await).and_then(|()| by_state(&state, &uri, plan.given)),
-        Ended::GivenUp(given_up) => {
-            if let Some(loss) = loss(close(&connection).await) {
-                report::talk(loss);
-            }
-            by_cause(given_up.cause(), &uri, plan.given)
-        }
+        Ended::Over(finished) => verdict_on(finished, opened.is_set(), &uri, plan.given),
         // The writer knows why.
         Ended::Unread => {
             let _ = timeout(LEAVE, close(&connection)).await;
@@ -80,7 +74,11 @@ pub(super) async fn run(plan: Connecting) -> Result<(), Failure> {
             };
             match ended {
                 Ended::Failed(failure) => Err(failure),
-                _ => all_sent(unsent).map(|()| report::talk("closed")),
+                _ if unsent > 0 => Err(Failure::abnormal(loss(unsent))),
+                _ => {
+                    report::talk("closed");
+                    Ok(())
+                }
             }
         }
     };
@@ -101,9 +99,8 @@ async fn close(connection: &Reconnecting) -> usize {
 
 /// Why the conversation ends.
 enum Ended {
-    /// The peer closed the connection, in good order.
-    Closed,
-    GivenUp(GivenUp),
+    /// There will be no other connection.
+    Over(Finished),
     /// stdin failed.
     Failed(Failure),
     /// Nobody reads stdout any more, or it failed.
@@ -123,14 +120,17 @@ async fn receive(connection: &mut Reconnecting, output: &Output) -> Ended {
                     return Ended::Unread;
                 }
             }
-            Ok(None) => return Ended::Closed,
-            Err(given_up) => return Ended::GivenUp(given_up),
+            // How it went, also if the end was not asked for.
+            Ok(None) | Err(_) => match connection.finish(CloseCode::NORMAL, "", Duration::ZERO) {
+                Ok(finishing) => return Ended::Over(finishing.await),
+                Err(error) => return Ended::Failed(Failure::usage(error)),
+            },
         }
     }
 }
 
-/// Each line a message. Ends by a failure of stdin alone: at its end there is nothing more to send, and much to receive.
-async fn send_lines(sender: &Sender, lines: &mut Lines) -> Failure {
+/// Each line a message, and at the end of stdin the end of it all, which receiving finds. Ends by a failure of stdin alone.
+async fn send_lines(sender: &Sender, lines: &mut Lines, opened: &Opened) -> Failure {
     while let Some(line) = lines.next().await {
         let line = match line {
             Ok(line) => line,
@@ -142,22 +142,45 @@ async fn send_lines(sender: &Sender, lines: &mut Lines) -> Failure {
             return pending().await;
         }
     }
-    report::talk("stdin has ended; Ctrl-C ends the connection");
-    pending().await
+    let by = Instant::now() + DELIVER;
+    if !opened.is_set() {
+        report::talk("stdin has ended; waiting for a connection");
+        // For its own sake, since without the flag there would be one too.
+        let _ = timeout_at(by, opened.first()).await;
+    }
+    match sender.finish(CloseCode::NORMAL, "", by.duration_since(Instant::now())) {
+        Ok(_finishing) => pending().await,
+        Err(error) => Failure::usage(error),
+    }
 }
 
 /// What there is to say of the last connection that was opened: the states do not show the connection, and the hook that
 /// does is called before them.
-#[derive(Debug, Clone, Default)]
-struct Opened(Arc<Mutex<String>>);
+#[derive(Debug, Clone)]
+struct Opened(watch::Sender<String>);
 
 impl Opened {
+    fn new() -> Self {
+        Self(watch::Sender::new(String::new()))
+    }
+
     fn set(&self, line: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = line;
+        self.0.send_replace(line);
+    }
+
+    /// Whether there ever was a connection.
+    fn is_set(&self) -> bool {
+        !self.0.borrow().is_empty()
+    }
+
+    /// Waits for the first connection.
+    async fn first(&self) {
+        // The channel is not closed while this is here.
+        let _ = self.0.subscribe().wait_for(|line| !line.is_empty()).await;
     }
 
     fn tell(&self) {
-        report::talk(self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        report::talk(&*self.0.borrow());
     }
 }
 
@@ -175,10 +198,29 @@ async fn tell(states: &mut States, opened: &Opened) {
     }
 }
 
-/// The verdict on a connection that was closed in good order.
-fn by_state(state: &State, uri: &WebSocketUri, given: Given) -> Result<(), Failure> {
-    match state {
-        State::Closed { cause } => by_cause(cause, uri, given),
+/// How it ended; `opened` is whether there ever was a connection.
+fn verdict_on(finished: Finished, opened: bool, uri: &WebSocketUri, given: Given) -> Result<(), Failure> {
+    match finished {
+        Finished::Closed(frame) => verdict::closed(frame.as_ref(), true),
+        Finished::Unconfirmed(cause) => match &*cause {
+            Cause::Requested if !opened => Err(Failure::usage(format!(
+                "no connection to {} within {} s of the end of stdin",
+                uri.host_header(),
+                DELIVER.as_secs()
+            ))),
+            cause => by_cause(cause, uri, given),
+        },
+        Finished::Unsent { messages, cause } => {
+            let loss = loss(messages.len());
+            match by_cause(&cause, uri, given) {
+                Err(failure) if !matches!(*cause, Cause::Expired) => {
+                    report::talk(loss);
+                    Err(failure)
+                }
+                // However good the end. And what kept it from connections has been told when it did.
+                _ => Err(Failure::abnormal(loss)),
+            }
+        }
         _ => Ok(()),
     }
 }
@@ -193,15 +235,13 @@ fn by_cause(cause: &Cause, uri: &WebSocketUri, given: Given) -> Result<(), Failu
     }
 }
 
-/// Lines that no connection has taken are a failure, however good the end.
-fn all_sent(unsent: usize) -> Result<(), Failure> {
-    loss(unsent).map_or(Ok(()), |loss| Err(Failure::abnormal(loss)))
-}
-
-fn loss(unsent: usize) -> Option<String> {
+/// Lines that no connection has taken.
+fn loss(unsent: usize) -> String {
     match unsent {
-        0 => None,
-        1 => Some("one message was never sent".into()),
-        _ => Some(format!("{unsent} messages were never sent")),
+        1 => "one message was never sent".into(),
+        _ => format!("{unsent} messages were never sent"),
     }
 }
+
+/// How long after the end of stdin there is for what has not been sent, and for a first connection.
+const DELIVER: Duration = Duration::from_secs(60);

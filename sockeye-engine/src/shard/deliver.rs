@@ -38,6 +38,8 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         let mut troubled = Vec::new();
         let mut subscribers = std::mem::take(&mut self.subscribers);
         let alone = batch.topics.len() == 1;
+        // Most turns leave no marks. To look for them in each connection is as much as what else there is to do for it here.
+        let marked = self.common.marked == batch.turn;
         let options = self.common.options.clone();
         for at in 0..batch.topics.len() {
             subscribers.clear();
@@ -57,7 +59,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
                 };
                 let excepts = &batch.topics[at].excepts;
                 let all = excepts.is_empty() || excepts.binary_search(index).is_err();
-                let plain = all && is_plain(&entry.rest, batch.turn);
+                let plain = all && (!marked || is_plain(&entry.rest, batch.turn));
                 if plain && (alone || entry.rest.subscriptions().len() == 1) {
                     batch.topics[at].prepare(&batch.pending, window, &options.compression);
                     let dirty = &batch.topics[at];

@@ -77,6 +77,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
                 topics: Topics::new(link.interest.clone()),
                 shared,
                 turn: 1,
+                marked: 0,
                 now: 0,
                 counts: Counts::default(),
                 pool: Pool::default(),
@@ -149,6 +150,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
     }
 
     /// A connection's queue has room.
+    #[inline(never)]
     pub(crate) fn writable(&mut self, key: Key) {
         let Some(entry) = self.slab.get_mut(key) else { return };
         match entry.stream.flush() {
@@ -167,8 +169,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         }
         let before = entry.queue.as_ref().map_or(0, |queue| queue.len()) - entry.rest.sent;
         entry.rest.blocked = false;
-        self.flush(key);
-        let Some(entry) = self.slab.get_mut(key) else { return };
+        Self::flush(&mut self.common, &mut self.output, entry);
         let after = entry.queue.as_ref().map_or(0, |queue| queue.len()) - entry.rest.sent;
         if after < before {
             // It reads, and so it lives.
@@ -210,19 +211,36 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         if !self.common.notices.is_empty() {
             self.tell_of_subscriptions();
         }
-        self.flush(key);
-        if let Some(Entry {
-            phase: Phase::Open(connection, _),
-            queue: None,
-            ..
-        }) = self.slab.get_mut(key)
-        {
+        let Some(entry) = self.slab.get_mut(key) else {
+            self.output.clear();
+            return;
+        };
+        if Self::leave_with_output(&mut self.common, &mut self.output, entry) {
+            self.conclude(key);
+        }
+    }
+
+    /// Writes what a connection has to send; answers whether there is more to be done than to wait for what comes.
+    #[inline(always)]
+    fn leave_with_output(common: &mut Common, output: &mut Vec<u8>, entry: &mut Entry<H::Data, S>) -> bool {
+        Self::flush(common, output, entry);
+        let Phase::Open(connection, _) = &mut entry.phase else {
+            return true;
+        };
+        if entry.queue.is_none() && !connection.is_between_messages() {
             // The answer to a ping that had to wait behind what has just left: nothing else may ever bring it up.
-            connection.resume_output(&mut self.output);
-            if !self.output.is_empty() {
-                self.flush(key);
+            connection.resume_output(output);
+            if !output.is_empty() {
+                Self::flush_apart(common, output, entry);
+                return true;
             }
         }
+        entry.rest.terminated | entry.rest.hung_up || connection.state() != CloseState::Open
+    }
+
+    /// Sees whether a connection is over, or about to be.
+    #[inline(never)]
+    fn conclude(&mut self, key: Key) {
         let Some(entry) = self.slab.get_mut(key) else { return };
         if entry.rest.terminated {
             self.end(key, Cause::Lost);
@@ -241,53 +259,59 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         }
     }
 
-    /// One write of what the connection has to send, unless there is no room or the turn brings more.
-    fn flush(&mut self, key: Key) {
-        let Some(Entry {
+    /// One write of what a connection has to send, unless there is no room or the turn brings more.
+    #[inline]
+    fn flush(common: &mut Common, output: &mut Vec<u8>, entry: &mut Entry<H::Data, S>) {
+        let usual = entry.queue.is_none() && !entry.rest.terminated && !entry.rest.blocked;
+        if !usual {
+            Self::flush_apart(common, output, entry);
+        } else if !output.is_empty() {
+            common.write(&mut entry.stream, output, &[], &mut entry.rest);
+            if !output.is_empty() {
+                Self::keep_output(common, output, entry);
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn flush_apart(common: &mut Common, output: &mut Vec<u8>, entry: &mut Entry<H::Data, S>) {
+        let Entry {
             stream, queue, rest, ..
-        }) = self.slab.get_mut(key)
-        else {
-            self.output.clear();
-            return;
-        };
+        } = &mut *entry;
         let Some(out) = queue else {
             if rest.terminated {
-                self.output.clear();
-            }
-            if self.output.is_empty() {
-                return;
+                output.clear();
             }
             // What a callback could not write must not be tried again before there is room.
-            if !rest.blocked {
-                self.common.write(stream, &mut self.output, &[], rest);
+            if !rest.blocked && !output.is_empty() {
+                common.write(stream, output, &[], rest);
             }
-            if !self.output.is_empty() {
-                self.keep_output(key);
+            if !output.is_empty() {
+                Self::keep_output(common, output, entry);
             }
             return;
         };
         if !(rest.blocked || rest.corked || rest.terminated || out.is_empty()) {
-            self.common.write(stream, out, &[], rest);
+            common.write(stream, out, &[], rest);
         }
-        self.common.recount(rest, out.len() - rest.sent);
+        common.recount(rest, out.len() - rest.sent);
         if out.is_empty()
             && !rest.corked
             && let Some(out) = queue.take()
         {
-            self.common.pool.put_output(out);
+            common.pool.put_output(out);
         }
     }
 
-    /// The rest of the output waits for room in a queue of its own.
+    /// The rest of the output waits for room in a queue of the connection's own.
     #[cold]
-    fn keep_output(&mut self, key: Key) {
-        let Some(entry) = self.slab.get_mut(key) else { return };
-        let mut queue = self.common.pool.take_output();
-        queue.extend_from_slice(&self.output[entry.rest.sent..]);
+    fn keep_output(common: &mut Common, output: &mut Vec<u8>, entry: &mut Entry<H::Data, S>) {
+        let mut queue = common.pool.take_output();
+        queue.extend_from_slice(&output[entry.rest.sent..]);
         entry.rest.sent = 0;
-        self.output.clear();
-        self.output.shrink_to(BUFFER);
-        self.common.recount(&mut entry.rest, queue.len());
+        output.clear();
+        output.shrink_to(BUFFER);
+        common.recount(&mut entry.rest, queue.len());
         entry.queue = Some(queue);
     }
 
@@ -334,8 +358,7 @@ impl<H: Handler, S: Stream> Shard<H, S> {
 /// Calls a callback; if it panics, its connection ends with 1011.
 fn call<D>(socket: &mut Socket<'_, D>, callback: impl FnOnce(&mut Socket<'_, D>)) {
     if guard(|| callback(socket)).is_err() {
-        socket.rest.extra().cause.get_or_insert(Cause::Panicked);
-        let _ = socket.connection.close(CloseCode::INTERNAL_ERROR, "", socket.out);
+        socket.panicked();
     }
 }
 

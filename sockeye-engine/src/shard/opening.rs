@@ -205,10 +205,13 @@ impl<H: Handler, S: Stream> Shard<H, S> {
         self.common.counts.add(Count::Accepted, 1);
         self.common.counts.add(Count::Open, 1);
         self.with_socket(key, H::open);
-        if !early.is_empty() {
-            let consumed = self.parse(key, &mut early);
+        if !early.is_empty()
+            && let Some(entry) = self.slab.get_mut(key)
+        {
+            let common = &mut self.common;
+            let consumed = Self::parse_apart(&mut self.handler, common, &mut self.output, entry, &mut early);
             if consumed < early.len() {
-                self.keep(key, &early[consumed..]);
+                Self::keep(common, entry, &early[consumed..]);
             }
         }
         self.settle(key);

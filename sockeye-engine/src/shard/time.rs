@@ -29,22 +29,27 @@ pub(super) struct Leaving {
 impl<H: Handler, S: Stream> Shard<H, S> {
     /// Time has passed: sets the clock, and does what is due. `since` is the time since the shard began.
     pub(crate) fn tick(&mut self, since: Duration) {
-        let now = (since.as_millis() / TICK.as_millis()) as Tick;
+        let now = (since.as_millis() as u64 / TICK.as_millis() as u64) as Tick;
         self.common.now = self.common.now.max(now);
         if self.wheel.next().is_some_and(|next| next <= now) {
-            let mut due = std::mem::take(&mut self.due);
-            let slab = &self.slab;
-            self.wheel.expire(now, &mut due, |key, at| {
-                slab.get(key).is_some_and(|entry| entry.rest.due == at)
-            });
-            for (key, at) in due.drain(..) {
-                self.look(key, at);
-            }
-            self.due = due;
+            self.expire(now);
         }
         if self.leaving.is_some() {
             self.take_leave();
         }
+    }
+
+    #[inline(never)]
+    fn expire(&mut self, now: Tick) {
+        let mut due = std::mem::take(&mut self.due);
+        let slab = &self.slab;
+        self.wheel.expire(now, &mut due, |key, at| {
+            slab.get(key).is_some_and(|entry| entry.rest.due == at)
+        });
+        for (key, at) in due.drain(..) {
+            self.look(key, at);
+        }
+        self.due = due;
     }
 
     /// When [`tick`](Self::tick) is to be called next, as a time since the shard began.

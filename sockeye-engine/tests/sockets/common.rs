@@ -1,13 +1,14 @@
 //! An engine whose handler does what its clients say, and tells the test what it is told.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use sockeye::WebSocket;
 use sockeye::transport::Stream;
 use sockeye_engine::{
-    Cause, CloseCode, Decision, Deferred, End, Engine, EngineBuilder, Handle, Handler, Message, Payload, Rejection,
-    ServerOptions, ShutdownReport, Socket, Upgrade,
+    Cause, CloseCode, Decision, Deferred, End, Engine, EngineBuilder, Handle, Handler, ManualClock, Message, Payload,
+    Rejection, ServerOptions, ShutdownReport, Socket, Upgrade,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -131,6 +132,25 @@ pub(crate) fn start_with(
     run(change(builder.threads(threads)))
 }
 
+/// An engine with one shard, whose time passes when the test says so.
+pub(crate) fn start_by_hand(options: ServerOptions) -> (Running, ManualClock) {
+    let clock = ManualClock::new();
+    let running = start_with(1, options, |builder| builder.clock(&clock));
+    (running, clock)
+}
+
+/// Lets time pass until this is done.
+pub(crate) async fn pass_time<F: Future>(clock: &ManualClock, until: F) -> F::Output {
+    let mut until = pin!(until);
+    loop {
+        tokio::select! {
+            biased;
+            output = &mut until => return output,
+            () = tokio::task::yield_now() => clock.advance(Duration::from_millis(50)),
+        }
+    }
+}
+
 pub(crate) fn run(builder: EngineBuilder) -> Running {
     let (tell, told) = unbounded_channel();
     let engine = builder.start(move |shard| Obedient {
@@ -200,11 +220,7 @@ impl Running {
 
     /// A figure of the metrics.
     pub(crate) fn metric(&self, name: &str) -> u64 {
-        let text = self.engine.metrics();
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("{name} is not in {text}"))
-            .parse()
-            .unwrap()
+        figure(&self.engine.metrics(), name)
     }
 
     /// Waits until a figure has this value, which it has when the shard's turn has ended.
@@ -213,6 +229,14 @@ impl Running {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// A figure out of a page of metrics.
+pub(crate) fn figure(page: &str, name: &str) -> u64 {
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name} is not in {page}"))
+        .parse()
+        .unwrap()
 }
 
 /// Sends a message and awaits the answer to it.

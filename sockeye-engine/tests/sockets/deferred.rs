@@ -6,7 +6,7 @@ use sockeye::{ConnectError, ServerOptions};
 use sockeye_engine::{Deferred, Rejection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::common::{Raw, Running, TEXT, ask, header, masked, read_head, start, start_with};
+use crate::common::{Raw, Running, TEXT, ask, header, masked, read_head, start, start_by_hand};
 
 const REQUEST: &[u8] = b"GET /later HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -83,12 +83,9 @@ async fn the_client_leaves_meanwhile() {
 
 #[tokio::test]
 async fn h8_a_decision_after_the_deadline_is_too_late() {
-    let options = ServerOptions::builder()
-        .handshake_timeout(Duration::from_millis(100))
-        .build()
-        .unwrap();
-    let mut running = start_with(1, options, |builder| builder);
+    let (mut running, clock) = start_by_hand(ServerOptions::default());
     let (mut tcp, mut deferred) = asking(&mut running).await;
+    clock.advance(Duration::from_secs(10));
     deferred.gone().await;
     deferred.accept(1);
     let mut rest = Vec::new();

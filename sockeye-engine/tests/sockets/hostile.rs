@@ -6,12 +6,12 @@ use sockeye::ServerOptions;
 use sockeye_engine::{Cause, SlowSubscriber};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::common::{BINARY, CLOSE, PING, PONG, Running, TEXT, ask, masked, start, start_with};
+use crate::common::{
+    BINARY, CLOSE, PING, PONG, Running, TEXT, ask, masked, pass_time, start, start_by_hand, start_with,
+};
 
-fn quick() -> ServerOptions {
-    let options = ServerOptions::builder().close_timeout(Duration::from_millis(100));
-    options.build().unwrap()
-}
+/// What a peer has for the closing handshake.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The connection's descriptor is free, though the peer keeps its own.
 async fn is_freed(mut running: Running, cause: Cause) {
@@ -55,18 +55,19 @@ async fn m5_an_inflation_bomb() {
 
 #[tokio::test]
 async fn l1_the_peer_never_answers_close() {
-    let mut running = start_with(1, quick(), |builder| builder);
+    let (mut running, clock) = start_by_hand(ServerOptions::default());
     let mut raw = running.raw().await;
     let (_, handle) = running.opened().await;
     handle.close(sockeye::CloseCode::NORMAL, "");
     assert_eq!(raw.close_code().await, Some(1000));
+    clock.advance(CLOSE_TIMEOUT);
     is_freed(running, Cause::CloseTimeout).await;
     assert_eq!(raw.frame().await, None);
 }
 
 #[tokio::test]
 async fn l1_the_peer_goes_on_sending_after_close() {
-    let mut running = start_with(1, quick(), |builder| builder);
+    let (mut running, clock) = start_by_hand(ServerOptions::default());
     let mut raw = running.raw().await;
     let (_, handle) = running.opened().await;
     handle.close(sockeye::CloseCode::NORMAL, "");
@@ -74,7 +75,14 @@ async fn l1_the_peer_goes_on_sending_after_close() {
     let (mut read, mut write) = raw.io.split();
     let sending = async {
         let frame = masked(BINARY, &[1; 1000]);
-        while write.write_all(&frame).await.is_ok() {}
+        let mut sent = 0;
+        while write.write_all(&frame).await.is_ok() {
+            sent += 1;
+            // More than the system holds: the shard has read of it.
+            if sent == 32_000 {
+                clock.advance(CLOSE_TIMEOUT);
+            }
+        }
     };
     let reading = async {
         let mut rest = Vec::new();
@@ -87,21 +95,24 @@ async fn l1_the_peer_goes_on_sending_after_close() {
 
 #[tokio::test]
 async fn l1_the_peer_keeps_tcp_after_a_violation() {
-    let running = start_with(1, quick(), |builder| builder);
+    let (running, clock) = start_by_hand(ServerOptions::default());
     let mut raw = running.raw().await;
     raw.send(&masked(0x83, b"reserved")).await;
     assert_eq!(raw.close_code().await, Some(1002));
+    clock.advance(CLOSE_TIMEOUT);
     is_freed(running, Cause::Violation).await;
 }
 
 #[tokio::test]
 async fn l1_the_peer_keeps_tcp_after_both_closes() {
-    let mut running = start_with(1, quick(), |builder| builder);
+    let (mut running, clock) = start_by_hand(ServerOptions::default());
     let mut raw = running.raw().await;
     raw.send(&masked(CLOSE, &1000_u16.to_be_bytes())).await;
     assert_eq!(raw.close_code().await, Some(1000));
     assert_eq!(raw.frame().await, None, "the server ends its side");
     assert!(running.ended().await.clean);
+    clock.advance(CLOSE_TIMEOUT);
+    running.until("sockeye_engine_connections", 0).await;
     let report = running.shutdown(Duration::from_secs(60)).await;
     assert_eq!((report.closed, report.dropped), (0, 0));
 }
@@ -185,12 +196,14 @@ async fn r2_big_messages_both_ways_at_once() {
 /// R3: a peer that does not read, and a Close behind what it does not read.
 #[tokio::test]
 async fn r3_a_close_while_output_is_blocked() {
-    let mut running = start_with(1, quick(), |builder| builder);
+    let options = ServerOptions::builder().ping_interval(None).build().unwrap();
+    let (mut running, clock) = start_by_hand(options);
     let raw = running.raw().await;
     let (_, handle) = running.opened().await;
     let _ = handle.send(vec![0; 32 << 20]);
     handle.close(sockeye::CloseCode::NORMAL, "");
-    is_freed(running, Cause::CloseTimeout).await;
+    // The deadline begins when the shard gets to it, of which nothing tells.
+    pass_time(&clock, is_freed(running, Cause::CloseTimeout)).await;
     drop(raw);
 }
 

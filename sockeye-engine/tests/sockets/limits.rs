@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use sockeye::{CloseCode, ServerOptions};
-use sockeye_engine::{Cause, Engine};
+use sockeye_engine::{Cause, Engine, ManualClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::common::{REQUEST, Raw, ask, header, read_head, run, start_with};
+use crate::common::{REQUEST, Raw, TEXT, ask, header, masked, pass_time, read_head, run, start_by_hand, start_with};
 
 #[tokio::test]
 async fn more_connections_than_the_limit_are_answered_with_503() {
@@ -81,37 +81,44 @@ fn an_engine_without_a_listener_does_not_start() {
 /// One place for a handshake: who is slow holds up the others, until the deadline.
 #[tokio::test]
 async fn h1_requests_that_do_not_end_are_given_up() {
-    let options = ServerOptions::builder()
-        .handshake_timeout(Duration::from_millis(100))
-        .build()
-        .unwrap();
-    let running = start_with(1, options, |builder| builder.max_handshakes(1));
+    let clock = ManualClock::new();
+    let running = start_with(1, ServerOptions::default(), |builder| {
+        builder.max_handshakes(1).clock(&clock)
+    });
     let mut slow = running.tcp().await;
     AsyncWriteExt::write_all(&mut slow, b"GET / HT").await.unwrap();
-    let mut ws = running.connect("/").await;
-    assert_eq!(ask(&mut ws, "after all").await, "after all".into());
+    let behind = running.tcp().await;
     let mut rest = Vec::new();
-    slow.read_to_end(&mut rest).await.unwrap();
+    pass_time(&clock, slow.read_to_end(&mut rest)).await.unwrap();
     running
         .until("sockeye_engine_handshakes_total{outcome=\"failed\"}", 1)
         .await;
+    // Whether there is room again is looked at now and then.
+    clock.advance(Duration::from_secs(1));
+    let mut raw = Raw::client(behind, &[]).await;
+    raw.send(&masked(TEXT, b"after all")).await;
+    assert_eq!(raw.frame().await, Some((TEXT, b"after all".to_vec())));
 }
+
+/// Pings go out after 20 to 22 s of silence, so that not all connections are pinged at once.
+const LATEST_PING: Duration = Duration::from_secs(22);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_pinged_and_given_up() {
-    let options = ServerOptions::builder()
-        .ping_interval(Duration::from_millis(100))
-        // Long enough for a pong on a machine that does much else.
-        .ping_timeout(Duration::from_secs(1))
-        .build()
-        .unwrap();
-    let mut running = start_with(1, options, |builder| builder);
+    let (mut running, clock) = start_by_hand(ServerOptions::default());
     let mut raw: Raw<_> = running.raw().await;
+    running.opened().await;
+    clock.advance(LATEST_PING);
     let (first, payload) = raw.frame().await.unwrap();
     assert_eq!((first, payload.len()), (crate::common::PING, 8));
     // Answered, it goes on; unanswered, it ends.
-    raw.send(&crate::common::masked(crate::common::PONG, &payload)).await;
+    raw.send(&masked(crate::common::PONG, &payload)).await;
+    raw.send(&masked(TEXT, b"behind it")).await;
+    assert_eq!(raw.frame().await, Some((TEXT, b"behind it".to_vec())));
+    clock.advance(LATEST_PING);
     assert_eq!(raw.frame().await.unwrap().0, crate::common::PING);
+    clock.advance(PING_TIMEOUT);
     assert_eq!(raw.frame().await, None);
     assert_eq!(running.ended().await.cause, Some(Cause::PongTimeout));
 }

@@ -1,5 +1,8 @@
 //! The engine over loopback, with the clients of the workspace and with raw ones.
 
+#[cfg(feature = "tls")]
+#[path = "../../../sockeye/tests/support/authority.rs"]
+mod authority;
 mod common;
 mod deferred;
 mod echo;

@@ -3,54 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::{ClientConfig, HandshakeKind, RootCertStore};
+use rustls::{ClientConfig, HandshakeKind};
 use sockeye::{Client, CloseCode, ServerOptions, ServerTls};
-use sockeye_engine::{Cause, Engine};
+use sockeye_engine::{Cause, Engine, ManualClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::common::{Raw, Running, TEXT, ask, masked, run};
-
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-struct Identity {
-    certificate: rcgen::Certificate,
-    key: KeyPair,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    fn issue(&self, name: &str) -> Identity {
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
-        Identity { certificate, key }
-    }
-
-    /// What trusts this authority, and shows a certificate if there is one.
-    fn client(&self, identity: Option<&Identity>) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.0.der().clone()).unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
-        match identity {
-            Some(Identity { certificate, key }) => builder
-                .with_client_auth_cert(vec![certificate.der().clone()], key.serialize_der().try_into().unwrap())
-                .unwrap(),
-            None => builder.with_no_client_auth(),
-        }
-    }
-}
+use crate::authority::{Authority, Identity};
+use crate::common::{Raw, Running, TEXT, ask, masked, pass_time, run};
 
 fn certificate(identity: &Identity) -> sockeye::ServerTlsBuilder {
     ServerTls::builder().certificate(
@@ -70,15 +32,20 @@ fn start(tls: &ServerTls, options: ServerOptions) -> Running {
 fn secure(options: ServerOptions) -> (Running, Arc<ClientConfig>) {
     let authority = Authority::new();
     let tls = certificate(&authority.issue("localhost")).build().unwrap();
-    (start(&tls, options), Arc::new(authority.client(None)))
+    (start(&tls, options), authority.client(None))
 }
 
-fn quick() -> ServerOptions {
-    let options = ServerOptions::builder()
-        .handshake_timeout(Duration::from_millis(150))
-        .max_message_size(16 << 20);
-    options.build().unwrap()
+/// The same by a clock of the test's.
+fn secure_by_hand() -> (Running, Arc<ClientConfig>, ManualClock) {
+    let (authority, clock) = (Authority::new(), ManualClock::new());
+    let tls = certificate(&authority.issue("localhost")).build().unwrap();
+    let builder = Engine::builder(ServerOptions::default()).listen_tls("127.0.0.1:0", &tls);
+    let running = run(builder.unwrap().threads(1).clock(&clock));
+    (running, authority.client(None), clock)
 }
+
+/// What a client has for TLS and its request.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 async fn over_tls(running: &Running, config: &Arc<ClientConfig>) -> TlsStream<TcpStream> {
     let connector = TlsConnector::from(config.clone());
@@ -93,7 +60,8 @@ fn url(running: &Running) -> String {
 #[tokio::test]
 async fn messages_of_16_mebibytes_both_ways() {
     const LENGTH: usize = 16 << 20;
-    let (running, config) = secure(quick());
+    let options = ServerOptions::builder().max_message_size(LENGTH as u64);
+    let (running, config) = secure(options.build().unwrap());
     let client = Client::builder().tls_config(config).max_message_size(LENGTH as u64);
     let mut ws = client.build().unwrap().connect(&url(&running)).await.unwrap();
     let bytes: Vec<u8> = (0..LENGTH).map(|at| (at * 7 + at / 251) as u8).collect();
@@ -108,10 +76,13 @@ async fn messages_of_16_mebibytes_both_ways() {
 async fn beyond_the_limit_the_handshake_is_finished_and_answered_with_503() {
     let authority = Authority::new();
     let tls = certificate(&authority.issue("localhost")).build().unwrap();
-    let builder = Engine::builder(quick()).listen_tls("127.0.0.1:0", &tls).unwrap();
-    let running = run(builder.threads(1).max_connections(1).max_handshakes(2));
-    let config = Arc::new(authority.client(None));
-    let client = Client::builder().tls_config(config.clone()).build().unwrap();
+    let clock = ManualClock::new();
+    // No pings, for which the time would be too short that passes at the end.
+    let options = ServerOptions::builder().ping_interval(None).build().unwrap();
+    let builder = Engine::builder(options).listen_tls("127.0.0.1:0", &tls);
+    let builder = builder.unwrap().threads(1).max_connections(1).max_handshakes(2);
+    let running = run(builder.clock(&clock));
+    let client = Client::builder().tls_config(authority.client(None)).build().unwrap();
     let mut ws = client.connect(&url(&running)).await.unwrap();
     assert_eq!(ask(&mut ws, "in").await, "in".into());
     for _ in 0..3 {
@@ -126,7 +97,7 @@ async fn beyond_the_limit_the_handshake_is_finished_and_answered_with_503() {
     // One that does not finish its handshake has no more time than others.
     let mut halfway = running.tcp().await;
     halfway.write_all(b"\x16\x03\x01").await.unwrap();
-    assert_eq!(halfway.read(&mut [0; 64]).await.unwrap(), 0);
+    assert_eq!(pass_time(&clock, halfway.read(&mut [0; 64])).await.unwrap(), 0);
     assert_eq!(ask(&mut ws, "still in").await, "still in".into());
 }
 
@@ -139,7 +110,7 @@ async fn certificates_of_clients_are_shown() {
         .unwrap();
     let running = start(&tls, ServerOptions::default());
     let ours = authority.issue("somebody");
-    let config = Arc::new(authority.client(Some(&ours)));
+    let config = authority.client(Some(&ours));
     let mut ws = Client::builder()
         .tls_config(config)
         .build()
@@ -149,7 +120,7 @@ async fn certificates_of_clients_are_shown() {
         .unwrap();
     let shown = ask(&mut ws, "peer").await;
     assert_eq!(shown.as_bytes(), &ours.certificate.der()[..]);
-    let config = Arc::new(authority.client(None));
+    let config = authority.client(None);
     let mut ws = Client::builder()
         .tls_config(config)
         .build()
@@ -160,7 +131,7 @@ async fn certificates_of_clients_are_shown() {
     assert!(ask(&mut ws, "peer").await.is_empty());
     // T2: of an authority that is not trusted.
     let stranger = Authority::new().issue("somebody");
-    let config = Arc::new(authority.client(Some(&stranger)));
+    let config = authority.client(Some(&stranger));
     let refused = Client::builder()
         .tls_config(config)
         .build()
@@ -179,7 +150,7 @@ async fn certificates_are_replaced_while_it_runs() {
     let (old, new) = (authority.issue("localhost"), authority.issue("localhost"));
     let tls = certificate(&old).build().unwrap();
     let running = start(&tls, ServerOptions::default());
-    let config = Arc::new(authority.client(None));
+    let config = authority.client(None);
     let client = Client::builder().tls_config(config.clone()).build().unwrap();
     let seen = |stream: &TlsStream<TcpStream>| stream.get_ref().1.peer_certificates().unwrap()[0].clone();
     let mut before = client.connect(&url(&running)).await.unwrap();
@@ -220,7 +191,7 @@ async fn http_2_by_alpn_goes_on_elsewhere() {
     }));
     // The preface may come with the end of the handshake, or later.
     for early in [true, false] {
-        let mut config = authority.client(None);
+        let mut config = Arc::unwrap_or_clone(authority.client(None));
         config.alpn_protocols = vec![b"h2".to_vec()];
         let serving = async {
             let handed = given.recv().await.unwrap();
@@ -257,7 +228,7 @@ async fn http_2_by_alpn_goes_on_elsewhere() {
         tokio::join!(serving, asking);
     }
     // A client that speaks HTTP/1.1 is served here, and a plain request under TLS is given away too.
-    let config = Arc::new(authority.client(None));
+    let config = authority.client(None);
     let client = Client::builder().tls_config(config.clone()).build().unwrap();
     let mut ws = client.connect(&url(&running)).await.unwrap();
     assert_eq!(ask(&mut ws, "here").await, "here".into());
@@ -290,12 +261,12 @@ async fn t1_a_client_hello_in_fragments() {
 
 /// A handshake that begins so fails, and the server goes on.
 async fn is_given_up(hello: &[u8]) {
-    let (running, config) = secure(quick());
+    let (running, config, clock) = secure_by_hand();
     let mut tcp = running.tcp().await;
     // It may be given up before all of it is sent.
     let _ = tcp.write_all(hello).await;
     let mut rest = Vec::new();
-    let _ = tcp.read_to_end(&mut rest).await;
+    let _ = pass_time(&clock, tcp.read_to_end(&mut rest)).await;
     running
         .until("sockeye_engine_handshakes_total{outcome=\"failed\"}", 1)
         .await;
@@ -304,10 +275,11 @@ async fn is_given_up(hello: &[u8]) {
 
 #[tokio::test]
 async fn h1_a_handshake_byte_by_byte_is_given_up() {
-    let (running, _) = secure(quick());
+    let (running, _, clock) = secure_by_hand();
     let mut tcp = running.tcp().await;
     // Never the whole of it; each byte is something that has come.
     while tcp.write_all(&[22]).await.is_ok() {
+        clock.advance(HANDSHAKE_TIMEOUT / 10);
         if running.metric("sockeye_engine_handshakes_total{outcome=\"failed\"}") > 0 {
             break;
         }

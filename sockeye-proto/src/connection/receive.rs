@@ -13,7 +13,7 @@ use crate::deflate;
 use crate::error::ProtocolError;
 use crate::frame::{ControlPayload, FrameHeader, Opcode};
 use crate::mask;
-use crate::message::{Assembly, Message, MessageKind};
+use crate::message::{Assembly, Message, MessageKind, Payload};
 use crate::utf8::{Utf8Bytes, Validator};
 
 /// What one call of [`Connection::receive`] found.
@@ -172,6 +172,40 @@ impl Connection {
             MessageKind::Binary => copy.into(),
         };
         Some((range.end, message))
+    }
+
+    /// The short way for a driver that answers while it reads: lends a message that came in one frame, uncompressed, and
+    /// stands whole at the start of `input`, unmasked in place. It does not borrow the connection, by which an answer can be
+    /// sent at once. Answers how many bytes are done with, and the message.
+    ///
+    /// `None` says nothing about `input`, and changes nothing: go on with [`receive_with`](Self::receive_with), which takes
+    /// such a message too, and to the same effect.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError::InvalidUtf8`], as [`receive`](Self::receive).
+    // Or else the answer goes through memory, a payload's address in pieces.
+    #[inline(always)]
+    pub fn receive_whole<'i>(
+        &mut self,
+        input: &'i mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<(usize, Payload<'i>)>, ProtocolError> {
+        let Some((kind, key, range)) = self.whole(input, usize::MAX) else {
+            return Ok(None);
+        };
+        let end = range.end;
+        let payload = &mut input[range];
+        if let Some(key) = key {
+            mask::apply(payload, key, 0);
+        }
+        match kind {
+            MessageKind::Binary => Ok(Some((end, Payload::Binary(payload)))),
+            MessageKind::Text => match simdutf8::basic::from_utf8(payload) {
+                Ok(text) => Ok(Some((end, Payload::Text(text)))),
+                Err(_) => Err(self.fail(ProtocolError::InvalidUtf8, out)),
+            },
+        }
     }
 
     /// Finds the next event in `input`, takes it out and hands its data over: a message that came whole and

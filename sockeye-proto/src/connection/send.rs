@@ -51,9 +51,9 @@ impl Connection {
         let payload = payload.into();
         self.check_can_begin()?;
         let (opcode, bytes) = (payload.kind().opcode(), payload.as_bytes());
-        match self.compression(compress, bytes.len()) {
-            Some(agreed) => self.append_compressed(agreed, opcode, bytes, compress, out),
+        match self.deflate {
             None => self.append_frame(opcode, bytes, out),
+            Some(_) => self.append_compressible(opcode, bytes, compress, out),
         }
         Ok(())
     }
@@ -240,7 +240,6 @@ impl Connection {
     fn append(&self, fin: bool, rsv1: bool, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
         // What a server sends most, the short way.
         if self.role == Role::Server && fin && !rsv1 && payload.len() <= usize::from(MAX_CONTROL_PAYLOAD) {
-            out.reserve(2 + payload.len());
             out.extend_from_slice(&FrameHeader::short(opcode, payload.len() as u8));
             out.extend_from_slice(payload);
             return;
@@ -248,6 +247,7 @@ impl Connection {
         self.append_any(fin, rsv1, opcode, payload, out);
     }
 
+    #[inline(never)]
     fn append_any(&self, fin: bool, rsv1: bool, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
         // §5.3: "The masking key is a 32-bit value chosen at random by the client."
         let masking_key = (self.role == Role::Client).then(|| {
@@ -281,6 +281,7 @@ impl Connection {
         Ok(())
     }
 
+    #[inline]
     fn check_can_begin(&self) -> Result<(), SendError> {
         if self.state != CloseState::Open {
             return Err(SendError::Closed);
@@ -293,24 +294,22 @@ impl Connection {
 
     /// What was agreed on compression, if a message of this length is to be compressed.
     fn compression(&self, compress: Compress, length: usize) -> Option<DeflateParams> {
+        let agreed = self.deflate?;
         let wanted = match compress {
             Compress::Auto => length >= self.config.deflate.threshold(),
             Compress::Always => true,
             Compress::Never => false,
         };
         // No compressor here works with a window of 8 bits. Not to compress is always allowed (RFC 7692 §6).
-        let can = |agreed: &DeflateParams| agreed.own_window_bits(self.role) > 8;
-        self.deflate.filter(|agreed| wanted && can(agreed))
+        (wanted && agreed.own_window_bits(self.role) > 8).then_some(agreed)
     }
 
-    fn append_compressed(
-        &mut self,
-        agreed: DeflateParams,
-        opcode: Opcode,
-        payload: &[u8],
-        compress: Compress,
-        out: &mut Vec<u8>,
-    ) {
+    #[inline(never)]
+    fn append_compressible(&mut self, opcode: Opcode, payload: &[u8], compress: Compress, out: &mut Vec<u8>) {
+        let Some(agreed) = self.compression(compress, payload.len()) else {
+            self.append_frame(opcode, payload, out);
+            return;
+        };
         if agreed.own_context_takeover(self.role) {
             // What a window that lasts has seen, the peer's must see too: it is sent as it came out.
             let mut deflater = self.take_deflater(agreed);

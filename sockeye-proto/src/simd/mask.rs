@@ -161,8 +161,15 @@ fn has_avx2() -> bool {
 
 #[inline(always)]
 fn portable(payload: &mut [u8], key: [u8; 4]) {
-    let rest = steps::<64>(payload, key);
+    let mut rest = payload;
+    // Nearly all that is short is shorter than this, and to find that out step by step takes longer than the rest.
+    if rest.len() >= 64 {
+        rest = steps::<64>(rest, key);
+    }
     let rest = steps::<16>(rest, key);
+    if rest.is_empty() {
+        return;
+    }
     let rest = steps::<4>(rest, key);
     for (byte, key) in rest.iter_mut().zip(key) {
         *byte ^= key;

@@ -9,7 +9,7 @@ use sockeye_proto::close::CloseState;
 use sockeye_proto::connection::{Config, Connection, Event, Role};
 use sockeye_proto::error::ProtocolError;
 use sockeye_proto::mask;
-use sockeye_proto::message::MessageKind;
+use sockeye_proto::message::{MessageKind, Payload};
 
 /// A generator that never repeats a key within a test; no CSPRNG.
 pub(crate) fn entropy(bytes: &mut [u8]) {
@@ -134,6 +134,39 @@ pub(crate) fn feed_borrowed<'a>(connection: &mut Connection, pieces: impl IntoIt
     outcome
 }
 
+/// Feeds `pieces` through the short way for whole messages, and the borrowed front for all else.
+pub(crate) fn feed_whole<'a>(connection: &mut Connection, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+    let (mut outcome, mut input) = (Outcome::default(), Vec::new());
+    for piece in pieces {
+        input.extend_from_slice(piece);
+        let mut start = 0;
+        loop {
+            let step = match connection.receive_whole(&mut input[start..], &mut outcome.out) {
+                Ok(Some((length, Payload::Text(text)))) => Ok((length, Some(Seen::Text(text.into())))),
+                Ok(Some((length, Payload::Binary(bytes)))) => Ok((length, Some(Seen::Binary(bytes.into())))),
+                Ok(None) => connection
+                    .receive(&mut input[start..], &mut outcome.out)
+                    .map(|received| (received.consumed, received.event.map(seen))),
+                Err(error) => Err(error),
+            };
+            match step {
+                Ok((consumed, event)) => {
+                    start += consumed;
+                    let Some(event) = event else { break };
+                    outcome.events.push(event);
+                }
+                Err(error) => {
+                    assert_eq!(outcome.error.replace(error), None, "an error is told once");
+                    assert_eq!(connection.state(), CloseState::Closed);
+                    start = input.len();
+                }
+            }
+        }
+        input.drain(..start);
+    }
+    outcome
+}
+
 /// Feeds `pieces` through the owned front.
 pub(crate) fn feed_owned<'a>(connection: &mut Connection, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
     let (mut outcome, mut input) = (Outcome::default(), BytesMut::new());
@@ -159,6 +192,7 @@ pub(crate) fn receive(fresh: impl Fn() -> Connection, input: &[u8]) -> Outcome {
     let whole = feed_borrowed(&mut fresh(), [input]);
     let check = |outcome: Outcome, how: &str| assert_eq!(outcome, whole, "{how} differs from the whole");
     check(feed_owned(&mut fresh(), [input]), "the owned front");
+    check(feed_whole(&mut fresh(), [input]), "the short way");
     check(feed_borrowed(&mut fresh(), input.chunks(1)), "byte by byte");
     check(feed_owned(&mut fresh(), input.chunks(1)), "byte by byte, owned,");
     // Each cut of a long input would take quadratic time: the ends are where the headers are.
@@ -167,6 +201,10 @@ pub(crate) fn receive(fresh: impl Fn() -> Connection, input: &[u8]) -> Outcome {
         let (head, tail) = input.split_at(cut);
         check(feed_borrowed(&mut fresh(), [head, tail]), &format!("cut at {cut}"));
         check(feed_owned(&mut fresh(), [head, tail]), &format!("cut at {cut}, owned,"));
+        check(
+            feed_whole(&mut fresh(), [head, tail]),
+            &format!("cut at {cut}, the short way"),
+        );
     }
     whole
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
+use super::clock;
 use super::transport::Transport;
 
 /// An instant, or never.
@@ -20,7 +21,7 @@ impl Deadline {
     }
 
     pub(super) fn within(duration: Duration) -> Self {
-        Self::after(Instant::now(), duration)
+        Self::after(clock::now(), duration)
     }
 
     /// How long after `epoch` it is.
@@ -34,7 +35,7 @@ impl Deadline {
 
     /// Whether it is over, or will be before a timeout could be set.
     pub(super) fn passed(self) -> bool {
-        self.0.is_some_and(|at| at <= Instant::now() + ROUNDING)
+        self.0.is_some_and(|at| at <= clock::now() + ROUNDING)
     }
 
     /// What is left from `now`, as a socket takes it: not nothing, and in steps so coarse that the same timeout often serves
@@ -49,7 +50,7 @@ impl Deadline {
 
     /// What is left now, and if nothing is, an error as a socket's.
     pub(super) fn remaining(self) -> io::Result<Option<Duration>> {
-        let now = Instant::now();
+        let now = clock::now();
         if self.0.is_some_and(|at| at <= now) {
             return Err(io::ErrorKind::TimedOut.into());
         }

@@ -11,6 +11,7 @@ use sockeye_proto::connection::{Event, Role};
 use sockeye_proto::keepalive::{Due, Keepalive, Timeout, Timing};
 use sockeye_proto::message::Message;
 
+use super::clock;
 use super::deadline::{self, Deadline, is_timeout};
 use super::outbox::{Outbox, Outgoing, Patience};
 use super::transport::Transport;
@@ -70,7 +71,7 @@ impl<S, O> Driver<S, O> {
             outbox,
             write_timeout: Some(WRITE_TIMEOUT),
             input: Input::new(input),
-            epoch: Instant::now(),
+            epoch: clock::now(),
             keepalive: Keepalive::new(Arc::new(timing), Duration::ZERO),
             ending: Ending::Not,
             failure: None,
@@ -92,7 +93,12 @@ impl<S, O> Driver<S, O> {
     }
 
     pub(super) fn set_timing(&mut self, timing: Timing) {
-        self.keepalive = Keepalive::new(Arc::new(timing), self.epoch.elapsed());
+        self.keepalive = Keepalive::new(Arc::new(timing), self.elapsed());
+    }
+
+    /// Since the connection was opened.
+    fn elapsed(&self) -> Duration {
+        clock::now().saturating_duration_since(self.epoch)
     }
 
     pub(super) fn latency(&self) -> Option<Duration> {
@@ -101,7 +107,7 @@ impl<S, O> Driver<S, O> {
 
     /// A message went either way.
     pub(super) fn note_message(&mut self) {
-        self.keepalive.message(self.epoch.elapsed());
+        self.keepalive.message(self.elapsed());
     }
 
     pub(super) fn patience(&self, until: Deadline) -> Patience {
@@ -171,7 +177,7 @@ impl<S: Transport, O: Outbox> Driver<S, O> {
                 match &event {
                     Some(Event::Close(_)) => self.end_with(None),
                     Some(Event::Pong(payload)) => {
-                        self.keepalive.pong(payload, self.epoch.elapsed());
+                        self.keepalive.pong(payload, self.elapsed());
                     }
                     _ => {}
                 }
@@ -187,7 +193,7 @@ impl<S: Transport, O: Outbox> Driver<S, O> {
     /// Writes what was queued, and waits for input. False: the caller's deadline came first.
     fn fill(&mut self, until: Deadline, looked: &mut bool) -> Result<bool, Error> {
         loop {
-            let now = Instant::now();
+            let now = clock::now();
             let by = match self.due(now) {
                 Due::Ping(nonce) => {
                     // It can be too late for a ping, in which case none is needed.
@@ -215,7 +221,7 @@ impl<S: Transport, O: Outbox> Driver<S, O> {
             let error = match self.read(by.earlier(until)) {
                 Ok(0) => broken.map_or(Error::ConnectionLost, |kind| Error::Io(kind.into())),
                 Ok(_) => {
-                    self.keepalive.received(self.epoch.elapsed());
+                    self.keepalive.received(self.elapsed());
                     return Ok(true);
                 }
                 Err(error) if is_timeout(&error) => match broken {
@@ -252,10 +258,13 @@ impl<S: Transport, O: Outbox> Driver<S, O> {
         let patience = self.patience(by.earlier(until));
         // Twice, for a pong that had to wait until there was room.
         for _ in 0..2 {
+            let (queued, since) = (self.outbox.with(|out| out.output.len()), clock::now());
             match self.outbox.write(&mut self.io, patience) {
                 Ok(()) => self.outbox.with(|out| out.connection.resume_output(&mut out.output)),
                 Err(error) if !is_timeout(&error) => break,
                 Err(_) if until.passed() => return Ok(false),
+                // Whatever is due at the same time: a peer that sends all the while is never too silent.
+                Err(error) if self.is_stuck(queued, since) => return Err(Error::Io(error)),
                 // The schedule has something to say about it.
                 Err(_) if by.passed() => break,
                 Err(error) => return Err(Error::Io(error)),
@@ -264,8 +273,14 @@ impl<S: Transport, O: Outbox> Driver<S, O> {
         Ok(true)
     }
 
+    /// Whether nothing of what was queued then has gone out since, for as long as that may take.
+    fn is_stuck(&mut self, queued: usize, since: Instant) -> bool {
+        let limit = self.write_timeout.map(|limit| Deadline::after(since, limit));
+        limit.is_some_and(Deadline::passed) && self.outbox.with(|out| out.output.len()) >= queued
+    }
+
     fn read(&mut self, until: Deadline) -> io::Result<usize> {
-        self.io.set_read_timeout(until.timeout(Instant::now()))?;
+        self.io.set_read_timeout(until.timeout(clock::now()))?;
         let missing = self.outbox.with(|out| out.connection.missing());
         // Room is filled with zeroes before it is read into, which costs little for a frame that is to come whole.
         let most = if missing > 0 { usize::MAX } else { SMALL_READ };

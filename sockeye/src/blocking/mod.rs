@@ -44,6 +44,7 @@
 //! ```
 
 mod client;
+mod clock;
 mod deadline;
 mod driver;
 mod outbox;
@@ -51,6 +52,8 @@ mod server;
 mod socket;
 mod split;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 pub use self::client::{Client, ClientBuilder, connect};

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sockeye_proto::close::{CloseCode, CloseState};
 use sockeye_proto::connection::Connection;
 use sockeye_proto::error::SendError;
 
+use super::clock;
 use super::deadline::Deadline;
 use super::transport::Transport;
 use crate::error::Error;
@@ -152,7 +153,7 @@ impl Outbox for Outgoing {
 fn write_all(io: &mut impl Transport, batch: &mut Vec<u8>, patience: Patience) -> io::Result<()> {
     let mut start = 0;
     let written = loop {
-        let now = Instant::now();
+        let now = clock::now();
         let progress = patience
             .progress
             .map_or(Deadline::NEVER, |progress| Deadline::after(now, progress));
@@ -226,6 +227,9 @@ impl Shared {
     /// Waits for a change, or for so long, or for no reason.
     fn wait<'a>(&self, mut state: MutexGuard<'a, State>, left: Option<Duration>) -> MutexGuard<'a, State> {
         state.waiting += 1;
+        // Of one thread by itself nobody would change anything: the time passes.
+        #[cfg(test)]
+        let left = left.inspect(|left| clock::advance(*left)).map(|_| Duration::ZERO);
         let waited = self.changed.wait_timeout(state, left.unwrap_or(A_WHILE));
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.waiting -= 1;

@@ -28,8 +28,10 @@ pub enum Cause {
     Closed(Option<CloseFrame>),
     /// The hook before the attempt failed, or the one on the open connection.
     Hook(HookError),
-    /// [`close`](super::Reconnecting::close) was called.
+    /// [`close`](super::Reconnecting::close) or [`finish`](super::Reconnecting::finish) was called.
     Requested,
+    /// The time that [`finish`](super::Reconnecting::finish) was given was over before it was done.
+    Expired,
     /// The `Reconnecting` was dropped, its runtime ended, or a hook or another function of the caller's panicked.
     Abandoned,
 }
@@ -81,7 +83,7 @@ impl Cause {
                     Retry::Later
                 }
             }
-            Self::Requested | Self::Abandoned => Retry::Never,
+            Self::Requested | Self::Expired | Self::Abandoned => Retry::Never,
         }
     }
 
@@ -165,6 +167,7 @@ impl fmt::Display for Cause {
             Self::Closed(None) => f.write_str("the peer closed the connection"),
             Self::Hook(error) => write!(f, "a hook failed: {error}"),
             Self::Requested => f.write_str("the connection was closed"),
+            Self::Expired => f.write_str("there was no time left"),
             Self::Abandoned => f.write_str("the client was dropped"),
         }
     }
@@ -176,7 +179,7 @@ impl StdError for Cause {
             Self::Connect(error) => Some(error),
             Self::Lost(error) => Some(error),
             Self::Hook(error) => Some(&**error),
-            Self::Closed(_) | Self::Requested | Self::Abandoned => None,
+            Self::Closed(_) | Self::Requested | Self::Expired | Self::Abandoned => None,
         }
     }
 }
@@ -351,12 +354,12 @@ mod tests {
 
     #[test]
     fn our_own_ends_are_ends() {
-        for cause in [Cause::Requested, Cause::Abandoned] {
+        for cause in [Cause::Requested, Cause::Expired, Cause::Abandoned] {
             assert_eq!(retry(&cause), Retry::Never);
             assert_eq!(cause.close_code(), None);
         }
         assert!(Cause::Requested.is_clean() && closed(1000).is_clean() && Cause::Closed(None).is_clean());
-        assert!(!Cause::Abandoned.is_clean() && !closed(1001).is_clean());
+        assert!(!Cause::Abandoned.is_clean() && !Cause::Expired.is_clean() && !closed(1001).is_clean());
     }
 
     proptest! {

@@ -25,18 +25,20 @@
 
 mod builder;
 mod cause;
+mod error;
+mod finish;
 mod policy;
 mod queue;
 mod shared;
 mod states;
 mod task;
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_core::Stream;
 use sockeye_proto::close::CloseCode;
@@ -44,12 +46,15 @@ use sockeye_proto::error::SendError;
 use sockeye_proto::message::Message;
 use tokio::task::AbortHandle;
 
+use self::finish::{Ending, Manner};
 use self::queue::Queue;
 use self::shared::{Shared, Waiting};
 use crate::client::Client;
 
 pub use self::builder::{Attempt, ReconnectingBuilder};
 pub use self::cause::{Cause, HookError};
+pub use self::error::{GivenUp, QueueError};
+pub use self::finish::{Finished, Finishing};
 pub use self::policy::{Backoff, Retry};
 pub use self::queue::Overflow;
 pub use self::states::{State, States};
@@ -69,8 +74,9 @@ pub use self::states::{State, States};
 ///
 /// # Dropping
 ///
-/// Dropping a `Reconnecting` ends its task and its connection without a Close. Call [`close`](Self::close) to end it
-/// properly.
+/// Dropping a `Reconnecting` ends its task and its connection without a Close, and what is queued is lost. To end it
+/// properly, call [`finish`](Self::finish), which waits until all has been sent, or [`close`](Self::close), which does not
+/// wait for a connection.
 ///
 /// # Examples
 ///
@@ -124,7 +130,7 @@ impl Reconnecting {
         }
     }
 
-    /// The next message, from whichever connection. `None` after [`close`](Self::close), or when the peer has closed the
+    /// The next message, from whichever connection. `None` after [`close`](Self::close) and [`finish`](Self::finish), or when the peer has closed the
     /// connection with 1000 or without a code and that was [not worth another attempt](ReconnectingBuilder::retry).
     ///
     /// # Errors
@@ -241,10 +247,64 @@ impl Reconnecting {
         self.sender.shared.with_queue(Queue::dropped)
     }
 
-    /// Ends it. Nothing can be sent from now on. If there is a connection, what is queued goes out first, within
+    /// Ends it when all that is queued has been sent. Nothing more is taken from now on; while something is in the queue,
+    /// it goes on with its attempts, its waits and its hooks, for as long as `within` says. What arrives can be
+    /// [received](Self::recv) as before, up to the peer's Close, and [has to be](Self#receiving).
+    ///
+    /// When the queue is empty, a Close with `code` and `reason` is sent, for whose answer there are
+    /// [5 s](crate::ClientBuilder::close_timeout). A connection that has not taken everything when `within` is over is
+    /// dropped without a Close. If nothing is queued and there is no connection, none is made for the Close.
+    ///
+    /// All of this begins with the call, and comes to its end whether or not the [`Finishing`] is waited for, which says how
+    /// it went. [`close`](Self::close) breaks it off. After another `finish` or a `close` this one changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::InvalidCloseCode`] and [`SendError::ReasonTooLong`] (more than 123 bytes); nothing happens then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use sockeye::reconnect::{Finished, Reconnecting};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// # let url = format!("ws://{}/", listener.local_addr()?);
+    /// # tokio::spawn(async move {
+    /// #     let (tcp, _) = listener.accept().await.unwrap();
+    /// #     let mut ws = sockeye::accept(tcp, &sockeye::ServerOptions::default()).await.unwrap();
+    /// #     while let Ok(Some(message)) = ws.recv().await { ws.send(message).await.unwrap(); }
+    /// # });
+    /// let client = sockeye::Client::builder().build()?;
+    /// let mut echo = Reconnecting::builder(client, url).start()?;
+    /// echo.send("one").await?;
+    /// echo.send("two").await?;
+    ///
+    /// let finishing = echo.finish(sockeye::CloseCode::NORMAL, "", Duration::from_secs(60))?;
+    /// let mut answers = Vec::new();
+    /// while let Some(answer) = echo.recv().await? {
+    ///     answers.push(answer);
+    /// }
+    /// assert_eq!(answers, ["one".into(), "two".into()]);
+    /// match finishing.await {
+    ///     Finished::Closed(_) => {}
+    ///     Finished::Unsent { messages, cause } => eprintln!("{} were never sent: {cause}", messages.len()),
+    ///     other => eprintln!("nobody knows whether all has arrived: {other:?}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn finish(&self, code: CloseCode, reason: &str, within: Duration) -> Result<Finishing, SendError> {
+        self.sender.finish(code, reason, within)
+    }
+
+    /// Ends it now. Nothing more is taken. If there is a connection, what is queued goes out on it first, within
     /// [5 s](ReconnectingBuilder::drain_timeout), then a Close, for whose answer there are
-    /// [5 s](crate::ClientBuilder::close_timeout); what arrives meanwhile is discarded. If there is none, an attempt or a
-    /// wait that is under way is broken off.
+    /// [5 s](crate::ClientBuilder::close_timeout); what arrives meanwhile is discarded. If there is none, the attempt or the
+    /// wait that is under way is broken off. [`finish`](Self::finish) waits for a connection, and receives to the end.
     ///
     /// Answers with what was left in the queue: messages that were never given to any connection. Another call of `close`
     /// waits for the same end, and finds none left.
@@ -261,15 +321,8 @@ impl Reconnecting {
     ///
     /// See [`Reconnecting`].
     pub async fn close(&self, code: CloseCode, reason: &str) -> Result<Vec<Message>, SendError> {
-        if !code.is_sendable() && code != CloseCode::NO_STATUS {
-            return Err(SendError::InvalidCloseCode(code.as_u16()));
-        }
-        // RFC 6455 §5.5: "All control frames MUST have a payload length of 125 bytes or less", and the code takes two.
-        if reason.len() > 123 {
-            return Err(SendError::ReasonTooLong);
-        }
         let shared = &self.sender.shared;
-        shared.ask_to_close(code, reason);
+        shared.ask_to_end(Ending::new(code, reason, Manner::AtOnce)?);
         Ok(poll_fn(|cx| shared.poll_unsent(cx)).await)
     }
 }
@@ -331,6 +384,17 @@ impl Sender {
         self.shared.try_push(message.into())
     }
 
+    /// As [`Reconnecting::finish`], for whoever sends while another task receives.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn finish(&self, code: CloseCode, reason: &str, within: Duration) -> Result<Finishing, SendError> {
+        self.shared
+            .ask_to_end(Ending::new(code, reason, Manner::within(within))?);
+        Ok(Finishing::new(self.shared.clone()))
+    }
+
     /// Bytes of payload in the queue.
     #[must_use]
     pub fn buffered_amount(&self) -> usize {
@@ -353,69 +417,5 @@ struct Sending<'a> {
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
         self.shared.stop_waiting(&mut self.waiting);
-    }
-}
-
-/// A message was not queued.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum QueueError {
-    /// There is no room, and the policy is [`Overflow::Refuse`], or the call one that does not wait.
-    Full(Message),
-    /// The client is closed, or about to be.
-    Closed(Message),
-}
-
-impl QueueError {
-    /// The message.
-    #[must_use]
-    pub fn into_message(self) -> Message {
-        match self {
-            Self::Full(message) | Self::Closed(message) => message,
-        }
-    }
-}
-
-impl fmt::Display for QueueError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Full(_) => "the queue has no room for the message",
-            Self::Closed(_) => "the client is closed",
-        })
-    }
-}
-
-impl StdError for QueueError {}
-
-/// There is no connection, and there will be none.
-#[derive(Debug, Clone)]
-pub struct GivenUp {
-    cause: Arc<Cause>,
-    attempts: u32,
-}
-
-impl GivenUp {
-    /// Why the last attempt or connection ended.
-    #[must_use]
-    pub fn cause(&self) -> &Cause {
-        &self.cause
-    }
-
-    /// How many attempts were made since the last stable connection, that is the one before it or the beginning.
-    #[must_use]
-    pub const fn attempts(&self) -> u32 {
-        self.attempts
-    }
-}
-
-impl fmt::Display for GivenUp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gave up after attempt {}: {}", self.attempts, self.cause)
-    }
-}
-
-impl StdError for GivenUp {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.cause.source()
     }
 }

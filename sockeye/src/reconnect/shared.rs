@@ -3,18 +3,17 @@
 //! One lock, held for no longer than one look; nobody is woken and nothing of the caller's runs under it.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use sockeye_proto::close::CloseCode;
+use sockeye_proto::close::{CloseCode, CloseFrame};
 use sockeye_proto::message::Message;
 
 use super::cause::Cause;
+use super::error::{GivenUp, QueueError};
+use super::finish::{Ending, Finished, Manner};
 use super::queue::{Limits, Overflow, Queue};
 use super::states::{History, State};
-use super::{GivenUp, QueueError};
 
 pub(super) struct Shared {
     inner: Mutex<Inner>,
@@ -26,8 +25,10 @@ struct Inner {
     /// By [`weight`].
     inbox_weight: usize,
     history: History,
-    /// What the Close is to say, once one has been asked for.
-    closing: Option<(CloseCode, Box<str>)>,
+    /// How it is to end, once somebody has asked for that.
+    ending: Option<Ending>,
+    /// The peer's Close, if one has answered ours.
+    answer: Option<Option<CloseFrame>>,
     hurry: bool,
     ended: Option<Arc<Cause>>,
     /// How many attempts were made since the last stable connection.
@@ -52,7 +53,8 @@ impl Shared {
                 inbox: VecDeque::new(),
                 inbox_weight: 0,
                 history: History::new(State::Connecting { attempt: 1 }),
-                closing: None,
+                ending: None,
+                answer: None,
                 hurry: false,
                 ended: None,
                 attempts: 1,
@@ -187,13 +189,15 @@ impl Shared {
         Poll::Pending
     }
 
-    /// Asks for the end, unless somebody has.
-    pub(super) fn ask_to_close(&self, code: CloseCode, reason: &str) {
+    /// Asks for the end, unless somebody has, and is no less patient.
+    pub(super) fn ask_to_end(&self, ending: Ending) {
         let mut inner = self.lock();
-        if inner.is_over() {
+        let asked = inner.ending.as_ref().map(|asked| asked.manner);
+        let sooner = matches!((asked, ending.manner), (Some(Manner::WhenSent { .. }), Manner::AtOnce));
+        if inner.is_over() && !sooner {
             return;
         }
-        inner.closing = Some((code, reason.into()));
+        inner.ending = Some(ending);
         let task = inner.task.take();
         // They learn that nothing is taken any more.
         let senders = std::mem::take(&mut inner.senders);
@@ -212,6 +216,20 @@ impl Shared {
         Poll::Pending
     }
 
+    pub(super) fn poll_finished(&self, cx: &Context<'_>) -> Poll<Finished> {
+        let mut inner = self.lock();
+        let Some(cause) = inner.ended.clone() else {
+            inner.watch(cx);
+            return Poll::Pending;
+        };
+        let messages = inner.queue.take();
+        Poll::Ready(match inner.answer.clone() {
+            _ if !messages.is_empty() => Finished::Unsent { messages, cause },
+            Some(frame) => Finished::Closed(frame),
+            None => Finished::Unconfirmed(cause),
+        })
+    }
+
     /// Cuts the wait for the next attempt short.
     pub(super) fn hurry(&self) {
         let mut inner = self.lock();
@@ -226,30 +244,51 @@ impl Shared {
 
 /// For the task.
 impl Shared {
-    /// Has the task woken by whatever the handles do next. To be called before looking at what they have done.
+    /// Has the task woken by whatever the handles do next: called first whenever it runs, and so before it looks at what they
+    /// have done.
     pub(super) fn register(&self, cx: &Context<'_>) {
         set(&mut self.lock().task, cx);
     }
 
-    /// Waits for the future, and drops it when the end is asked for.
-    pub(super) async fn unless_closing<F: Future>(&self, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
-        poll_fn(|cx| {
-            self.register(cx);
-            if self.is_closing() {
-                return Poll::Ready(None);
-            }
-            future.as_mut().poll(cx).map(Some)
-        })
-        .await
+    /// How it is to end, if it is.
+    pub(super) fn manner(&self) -> Option<Manner> {
+        self.lock().ending.as_ref().map(|ending| ending.manner)
     }
 
-    pub(super) fn is_closing(&self) -> bool {
-        self.lock().closing.is_some()
+    /// What the Close is to say.
+    pub(super) fn close_frame(&self) -> Option<(CloseCode, Box<str>)> {
+        let inner = self.lock();
+        inner.ending.as_ref().map(|ending| (ending.code, ending.reason.clone()))
     }
 
-    pub(super) fn closing(&self) -> Option<(CloseCode, Box<str>)> {
-        self.lock().closing.clone()
+    /// The time for what is queued is over.
+    pub(super) fn expire(&self) {
+        if let Some(ending) = &mut self.lock().ending {
+            ending.manner = Manner::Late;
+        }
+    }
+
+    /// Why no connection is needed any more, if none is.
+    pub(super) fn needs_none(&self) -> Option<Cause> {
+        let inner = self.lock();
+        let queued = inner.queue.front().is_some();
+        match inner.ending.as_ref()?.manner {
+            Manner::WhenSent { .. } if queued => None,
+            Manner::Late if queued => Some(Cause::Expired),
+            _ => Some(Cause::Requested),
+        }
+    }
+
+    /// Whether it is to end when all is sent, and nothing is queued any more.
+    pub(super) fn has_sent_all(&self) -> bool {
+        let inner = self.lock();
+        let manner = inner.ending.as_ref().map(|ending| ending.manner);
+        matches!(manner, Some(Manner::WhenSent { .. } | Manner::Late)) && inner.queue.front().is_none()
+    }
+
+    /// The peer's answer to our Close.
+    pub(super) fn close_was_answered(&self, frame: Option<CloseFrame>) {
+        self.lock().answer = Some(frame);
     }
 
     /// Whether the wait is to be cut short.
@@ -327,7 +366,7 @@ impl Shared {
 impl Inner {
     /// Whether nothing is taken for sending any more.
     fn is_over(&self) -> bool {
-        self.closing.is_some() || self.ended.is_some()
+        self.ending.is_some() || self.ended.is_some()
     }
 
     /// Puts a sender into the line, or keeps its place there.

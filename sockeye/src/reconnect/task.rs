@@ -13,10 +13,11 @@ use sockeye_proto::close::{CloseCode, CloseFrame};
 use sockeye_proto::connection::Event;
 use sockeye_proto::error::SendError;
 use sockeye_proto::utf8::Utf8Bytes;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::builder::{Attempt, Hooks, Socket};
 use super::cause::Cause;
+use super::finish::Manner;
 use super::policy::{Backoff, Retries};
 use super::shared::Shared;
 use super::states::State;
@@ -35,7 +36,11 @@ pub(super) struct Task {
 /// Why a connection is no longer used.
 enum Stop {
     /// We are to close it.
-    Closing,
+    AtOnce,
+    /// We are to close it when all is sent, which it is.
+    Sent,
+    /// We were, but the time is over.
+    Late,
     Over(Cause),
 }
 
@@ -43,8 +48,15 @@ impl Task {
     pub(super) async fn run(mut self) {
         // Also if this never ends by itself: a panic, the end of the runtime.
         let end = EndOnDrop(self.shared.clone());
-        let cause = self.connect_and_come_back().await;
-        end.0.end(cause);
+        let shared = &end.0;
+        let mut limit = Limit::default();
+        let mut work = pin!(self.connect_and_come_back());
+        let cause = poll_fn(|cx| {
+            shared.register(cx);
+            limit.poll(shared, cx);
+            work.as_mut().poll(cx)
+        });
+        shared.end(cause.await);
     }
 
     /// Until there is to be no other attempt.
@@ -58,17 +70,22 @@ impl Task {
             if last.is_some() {
                 shared.set_state(State::Connecting { attempt: number });
             }
-            let cause = match shared.unless_closing(self.attempt(number, last)).await {
-                None => return Arc::new(Cause::Requested),
-                Some(Err(cause)) => cause,
-                Some(Ok(mut ws)) => {
+            let cause = match while_needed(&shared, self.attempt(number, last)).await {
+                Err(end) => return Arc::new(end),
+                Ok(Err(cause)) => cause,
+                Ok(Ok(mut ws)) => {
                     shared.set_state(State::Open);
                     let since = Instant::now();
-                    match converse(&shared, &mut ws).await {
-                        Stop::Closing => {
+                    let mut conversation = Conversation::new(&shared, &mut ws);
+                    match conversation.go_on().await {
+                        Stop::AtOnce => {
                             close(&shared, ws, self.drain_timeout).await;
                             return Arc::new(Cause::Requested);
                         }
+                        Stop::Sent => return Arc::new(conversation.take_leave().await),
+                        Stop::Late => return Arc::new(Cause::Expired),
+                        // There is nothing to come back for.
+                        Stop::Over(cause) if shared.has_sent_all() => return Arc::new(cause),
                         Stop::Over(cause) => {
                             retries.lost(since.elapsed());
                             cause
@@ -86,8 +103,8 @@ impl Task {
                 delay,
                 cause: cause.clone(),
             });
-            if shared.unless_closing(wait(&shared, delay)).await.is_none() {
-                return Arc::new(Cause::Requested);
+            if let Err(end) = while_needed(&shared, wait(&shared, delay)).await {
+                return Arc::new(end);
             }
             last = Some(cause);
         }
@@ -107,14 +124,30 @@ impl Task {
     }
 }
 
-/// Sends what is queued and takes in what comes, until the connection ends or is to.
-async fn converse(shared: &Shared, ws: &mut Socket) -> Stop {
-    let mut conversation = Conversation {
-        shared,
-        ws,
-        closed: None,
-    };
-    poll_fn(|cx| conversation.poll(cx)).await
+/// The time that `finish` was given.
+#[derive(Default)]
+struct Limit(Option<Pin<Box<Sleep>>>);
+
+impl Limit {
+    fn poll(&mut self, shared: &Shared, cx: &mut Context<'_>) {
+        let Some(Manner::WhenSent { by: Some(by) }) = shared.manner() else {
+            return;
+        };
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(by)));
+        if sleep.as_mut().poll(cx).is_ready() {
+            shared.expire();
+        }
+    }
+}
+
+/// Waits for what is to lead to a connection, and drops it when none is needed any more, for this cause.
+async fn while_needed<F: Future>(shared: &Shared, future: F) -> Result<F::Output, Cause> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match shared.needs_none() {
+        Some(cause) => Poll::Ready(Err(cause)),
+        None => future.as_mut().poll(cx).map(Ok),
+    })
+    .await
 }
 
 /// Lets what is queued go first, for as long as the connection lasts and the time for it; then the closing handshake, which
@@ -125,7 +158,7 @@ async fn close(shared: &Shared, mut ws: Socket, drain_timeout: Duration) {
         // The peer does not read: a Close would never reach it behind all that.
         return;
     }
-    if let Some((code, reason)) = shared.closing() {
+    if let Some((code, reason)) = shared.close_frame() {
         let _ = ws.close(code, &reason).await;
     }
 }
@@ -145,13 +178,47 @@ struct Conversation<'a> {
     ws: &'a mut Socket,
     /// The peer's Close, once it has come.
     closed: Option<Option<CloseFrame>>,
+    /// Whether our Close has been queued, behind all that was to be sent.
+    leaving: bool,
 }
 
-impl Conversation<'_> {
+impl<'a> Conversation<'a> {
+    fn new(shared: &'a Shared, ws: &'a mut Socket) -> Self {
+        Self {
+            shared,
+            ws,
+            closed: None,
+            leaving: false,
+        }
+    }
+
+    /// Sends what is queued and takes in what comes, until the connection ends or is to.
+    async fn go_on(&mut self) -> Stop {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// The closing handshake when all has been sent, which has a deadline of its own. What comes is still taken in.
+    async fn take_leave(mut self) -> Cause {
+        if let Some((code, reason)) = self.shared.close_frame() {
+            // Whether it could be sent is told by how reading ends.
+            let _ = self.ws.driver.begin_close(code, &reason);
+        }
+        self.leaving = true;
+        match self.go_on().await {
+            Stop::Over(Cause::Closed(frame)) => {
+                self.shared.close_was_answered(frame);
+                Cause::Requested
+            }
+            Stop::Over(cause) => cause,
+            Stop::Late => Cause::Expired,
+            Stop::AtOnce | Stop::Sent => Cause::Requested,
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Stop> {
-        self.shared.register(cx);
-        if self.shared.is_closing() {
-            return Poll::Ready(Stop::Closing);
+        let manner = self.shared.manner();
+        if matches!(manner, Some(Manner::AtOnce)) && !self.leaving {
+            return Poll::Ready(Stop::AtOnce);
         }
         let written = match poll_hand_over(self.shared, self.ws, cx) {
             // The peer's Close has come, which is for reading to tell.
@@ -160,13 +227,25 @@ impl Conversation<'_> {
             Poll::Ready(Err(error @ Error::Send(_))) => return Poll::Ready(Stop::Over(Cause::Lost(error))),
             written => written,
         };
+        if !self.leaving && self.closed.is_none() {
+            if matches!(written, Poll::Ready(Ok(()))) && self.shared.has_sent_all() {
+                return Poll::Ready(Stop::Sent);
+            }
+            if matches!(manner, Some(Manner::Late)) {
+                return Poll::Ready(Stop::Late);
+            }
+        }
+        // Whoever closes at once does not receive any more.
+        let discards = matches!(manner, Some(Manner::AtOnce));
         // After the peer's Close only the end of the transport is waited for.
-        while self.closed.is_some() || self.shared.has_room_in_inbox() {
+        while discards || self.closed.is_some() || self.shared.has_room_in_inbox() {
             let event = pin!(self.ws.next_event()).poll(cx);
             match event {
                 Poll::Ready(Ok(Some(Event::Close(frame)))) => self.closed = Some(frame),
                 Poll::Ready(Ok(Some(event))) => {
-                    if let Some(message) = event.into_message() {
+                    if let Some(message) = event.into_message()
+                        && !discards
+                    {
                         self.shared.deliver(message);
                     }
                 }
@@ -174,6 +253,10 @@ impl Conversation<'_> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Stop::Over(Cause::Lost(error))),
                 Poll::Pending => return Poll::Pending,
             }
+        }
+        // The closing handshake may take longer than what it follows, but not be held up.
+        if matches!(manner, Some(Manner::Late)) {
+            return Poll::Ready(Stop::Late);
         }
         // While the peer is read it is for that to tell of a broken transport, behind what the peer sent before.
         match written {

@@ -12,7 +12,8 @@ use sockeye::{Client, ConnectError, ProxyError, Resolve, Resolving};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use crate::common::{client, echo, exchange, free_port};
+use crate::common::programs::free_port;
+use crate::common::{client, echo, exchange};
 
 /// Answers always with the same addresses, and counts how often.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,8 @@ use sockeye::{Client, ClientBuilder, ConnectError, ProxyError, ProxyUrlError, So
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::common::{Program, directory, echo, exchange, free_port, in_environment};
+use crate::common::programs::free_port;
+use crate::common::{Program, directory, echo, exchange, in_environment};
 
 /// A server in plain text, and one under TLS, and a client that trusts it.
 struct Servers {
@@ -74,7 +75,7 @@ impl Servers {
 }
 
 /// tinyproxy with these lines in its configuration beside the least that it needs.
-async fn tinyproxy(test: &str, lines: &str) -> Option<Program> {
+fn tinyproxy(test: &str, lines: &str) -> Option<Program> {
     let directory = directory(test);
     let lines = lines.to_owned();
     Program::start("tinyproxy", move |port| {
@@ -87,22 +88,20 @@ async fn tinyproxy(test: &str, lines: &str) -> Option<Program> {
         std::fs::write(&path, configuration).unwrap();
         vec!["-d".into(), "-c".into(), path.display().to_string()]
     })
-    .await
 }
 
-async fn microsocks(arguments: &'static [&'static str]) -> Option<Program> {
+fn microsocks(arguments: &'static [&'static str]) -> Option<Program> {
     Program::start("microsocks", |port| {
         let mut all = vec!["-i".into(), "127.0.0.1".into(), "-p".into(), port.to_string()];
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         all
     })
-    .await
 }
 
 #[tokio::test]
 async fn http_connect() {
     let servers = Servers::new().await;
-    let Some(proxy) = tinyproxy("connect", "").await else {
+    let Some(proxy) = tinyproxy("connect", "") else {
         return;
     };
     let port = proxy.port;
@@ -126,7 +125,7 @@ async fn http_connect() {
 #[tokio::test]
 async fn http_connect_with_credentials() {
     let servers = Servers::new().await;
-    let Some(proxy) = tinyproxy("credentials", "BasicAuth alice s3cret").await else {
+    let Some(proxy) = tinyproxy("credentials", "BasicAuth alice s3cret") else {
         return;
     };
     let port = proxy.port;
@@ -152,7 +151,7 @@ async fn http_connect_with_credentials() {
 #[tokio::test]
 async fn socks5() {
     let servers = Servers::new().await;
-    let Some(proxy) = microsocks(&[]).await else {
+    let Some(proxy) = microsocks(&[]) else {
         return;
     };
     let port = proxy.port;
@@ -179,7 +178,7 @@ async fn socks5() {
 #[tokio::test]
 async fn socks5_with_credentials() {
     let servers = Servers::new().await;
-    let Some(proxy) = microsocks(&["-u", "alice", "-P", "s3cret"]).await else {
+    let Some(proxy) = microsocks(&["-u", "alice", "-P", "s3cret"]) else {
         return;
     };
     let port = proxy.port;
@@ -200,7 +199,7 @@ async fn socks5_with_credentials() {
 #[tokio::test]
 async fn socks5_resolves_where_it_says() {
     let server = echo(|server| server).await;
-    let Some(proxy) = microsocks(&[]).await else {
+    let Some(proxy) = microsocks(&[]) else {
         return;
     };
     let asked = Arc::new(AtomicUsize::new(0));
@@ -320,10 +319,10 @@ async fn t2_a_proxy_that_is_not_trusted() {
 #[tokio::test]
 async fn the_environment() {
     let server = echo(|server| server).await;
-    let Some(http) = tinyproxy("environment", "").await else {
+    let Some(http) = tinyproxy("environment", "") else {
         return;
     };
-    let Some(socks) = microsocks(&[]).await else {
+    let Some(socks) = microsocks(&[]) else {
         return;
     };
     let url = format!("ws://127.0.0.1:{}/", server.port());
@@ -362,7 +361,7 @@ async fn the_environment() {
 #[tokio::test]
 async fn the_environment_for_wss() {
     let servers = Servers::new().await;
-    let Some(proxy) = tinyproxy("environment-wss", "BasicAuth alice s3cret").await else {
+    let Some(proxy) = tinyproxy("environment-wss", "BasicAuth alice s3cret") else {
         return;
     };
     let directory = directory("environment-wss-ca");

@@ -85,7 +85,7 @@ async fn proxy() {
             .map(str::to_owned)
             .to_vec()
     };
-    let Some(proxy) = Program::start("microsocks", arguments).await else {
+    let Some(proxy) = Program::start("microsocks", arguments) else {
         return;
     };
     let by = |credentials: &str| format!("socks5h://{credentials}@127.0.0.1:{}", proxy.port);

@@ -1,7 +1,6 @@
-//! A clock that stands still, a server that does as the test says, and what is read of the states.
+//! A server that does as the test says, and what is read of the states.
 
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use sockeye::reconnect::{Backoff, Cause, Reconnecting, ReconnectingBuilder, State, States};
@@ -9,32 +8,9 @@ use sockeye::{Client, CloseCode, ServerOptions, WebSocket, accept};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-pub(crate) use crate::support::{at_most, read_head};
+pub(crate) use crate::support::{StillClock, at_most, read_head, settle};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
-
-/// Keeps a paused clock from jumping to the next timer whenever all tasks wait: they may wait for loopback.
-///
-/// tokio lets the clock stand while something runs on its blocking threads.
-#[must_use]
-pub(crate) struct StillClock {
-    _held: mpsc::Sender<()>,
-}
-
-impl StillClock {
-    pub(crate) fn new() -> Self {
-        let (held, released) = mpsc::channel::<()>();
-        tokio::task::spawn_blocking(move || released.recv());
-        Self { _held: held }
-    }
-}
-
-/// Lets everything run that can run without time.
-pub(crate) async fn settle() {
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
-    }
-}
 
 pub(crate) struct Server {
     listener: TcpListener,

@@ -6,6 +6,7 @@ mod common;
 mod delivery;
 mod end;
 mod example;
+mod finish;
 mod hooks;
 mod queue;
 mod retry;

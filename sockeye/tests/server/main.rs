@@ -1,5 +1,8 @@
 //! The server through its public API, over loopback: what it takes, what it refuses, and how it ends.
 
+#[cfg(feature = "tls")]
+#[path = "../support/authority.rs"]
+mod authority;
 mod common;
 mod limits;
 #[cfg(feature = "metrics")]

@@ -3,58 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
 use sockeye::transport::{Stream, tls};
 use sockeye::{AcceptError, Client, ConnectError, Listener, Server, ServerOptions, ServerTls, TlsError, WebSocket};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::authority::{Authority, Identity};
 use crate::common::{bound, echo, is_echoed};
-
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-/// A certificate and its key.
-struct Identity {
-    certificate: rcgen::Certificate,
-    key: KeyPair,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    fn pem(&self) -> String {
-        self.0.pem()
-    }
-
-    fn issue(&self, name: &str) -> Identity {
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
-        Identity { certificate, key }
-    }
-
-    /// A client's configuration, with a certificate of its own or without.
-    fn client(&self, identity: Option<&Identity>) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.0.der().clone()).unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
-        Arc::new(match identity {
-            Some(Identity { certificate, key }) => builder
-                .with_client_auth_cert(vec![certificate.der().clone()], key.serialize_der().try_into().unwrap())
-                .unwrap(),
-            None => builder.with_no_client_auth(),
-        })
-    }
-}
 
 fn with(identities: &[&Identity]) -> sockeye::ServerTlsBuilder {
     identities.iter().fold(ServerTls::builder(), |tls, identity| {

@@ -9,7 +9,9 @@ use std::task::{Context, Poll, ready};
 use sockeye::{Client, ServerOptions, WebSocket, accept};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
-pub(crate) use crate::support::{BINARY, CLOSE, PING, PONG, REQUEST, Raw, TEXT, at_most, masked, read_head, unmasked};
+pub(crate) use crate::support::{
+    BINARY, CLOSE, PING, PONG, REQUEST, Raw, StillClock, TEXT, at_most, masked, read_head, settle, unmasked,
+};
 
 /// Options for both ends, with compression if the test asks for it and the feature is there.
 pub(crate) fn options(deflate: bool) -> (Client, ServerOptions) {

@@ -1,16 +1,16 @@
 //! R3, L1, L3: every wait has an end, also when the peer stops reading or never stops sending.
 
 use std::io::{self, Read};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use sockeye::{Client, CloseCode, CloseState, Error, SendError, Server, ServerOptions, Timeout, accept};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::Instant;
+use tokio::time::{Instant, advance};
 
-use crate::common::{CLOSE, Hesitant, REQUEST, Raw, TEXT, masked, options, pair, unmasked};
+use crate::common::{CLOSE, Hesitant, REQUEST, Raw, StillClock, TEXT, at_most, masked, options, pair, unmasked};
 
 #[tokio::test(start_paused = true)]
 async fn l1_the_peer_never_answers_close() {
@@ -49,14 +49,15 @@ async fn l1_the_deadline_is_the_option_and_runs_from_the_first_close() {
 
 /// The peer sends all the time and never a Close. Its messages are discarded, and the deadline is kept though there is
 /// always something to read.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn l1_the_peer_goes_on_sending_after_close() {
-    let deadline = Duration::from_millis(300);
-    let options = ServerOptions::builder().close_timeout(deadline).build().unwrap();
-    let server = Server::bind("127.0.0.1:0", options).await.unwrap();
+    let _clock = StillClock::new();
+    let server = Server::bind("127.0.0.1:0", ServerOptions::default()).await.unwrap();
     let address = server.local_addr().unwrap();
     let flooding = std::thread::spawn(move || flood(address, &masked(TEXT, b"more").repeat(10_000)));
     let mut ws = server.accept().await.unwrap().accept().await.unwrap();
+    assert!(at_most(500, ws.close(CloseCode::NORMAL, "")).await.is_none());
+    advance(CLOSE_TIMEOUT).await;
     let closed = ws.close(CloseCode::NORMAL, "").await;
     assert!(matches!(closed, Err(Error::Timeout(Timeout::Close))), "{closed:?}");
     drop(ws);
@@ -65,19 +66,23 @@ async fn l1_the_peer_goes_on_sending_after_close() {
 }
 
 /// The same after the peer broke the protocol, where what it sends is drained.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn l1_the_peer_goes_on_sending_after_a_violation() {
-    let deadline = Duration::from_millis(300);
-    let options = ServerOptions::builder().close_timeout(deadline).build().unwrap();
-    let server = Server::bind("127.0.0.1:0", options).await.unwrap();
+    let _clock = StillClock::new();
+    let server = Server::bind("127.0.0.1:0", ServerOptions::default()).await.unwrap();
     let address = server.local_addr().unwrap();
     let flooding = std::thread::spawn(move || flood(address, &[0xff; 100_000]));
     let mut ws = server.accept().await.unwrap().accept().await.unwrap();
+    assert!(at_most(500, ws.recv()).await.is_none());
+    advance(CLOSE_TIMEOUT).await;
     assert!(matches!(ws.recv().await, Err(Error::Protocol(_))));
     assert_eq!(ws.recv().await.unwrap(), None);
     drop(ws);
     flooding.join().unwrap();
 }
+
+/// What a peer has for the closing handshake.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client that sends `bytes` again and again until it no longer can.
 fn flood(address: std::net::SocketAddr, bytes: &[u8]) {
@@ -216,7 +221,7 @@ async fn r3_what_came_before_a_write_error_is_received() {
 }
 
 /// A transport on which there is always something to read, and which never yields: first a request, then the same bytes
-/// again and again.
+/// again and again, a millisecond after each other.
 #[derive(Debug)]
 struct Endless {
     request: &'static [u8],
@@ -226,6 +231,8 @@ struct Endless {
 impl AsyncRead for Endless {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.request.is_empty() {
+            // The clock moves when this is first polled; what it waits for then does not matter.
+            let _ = pin!(advance(Duration::from_millis(1))).poll(cx);
             // A read has room for more than this.
             let then = &self.then[..self.then.len().min(buffer.remaining())];
             buffer.put_slice(then);
@@ -250,16 +257,12 @@ impl AsyncWrite for Endless {
 }
 
 async fn endless(then: Vec<u8>) -> sockeye::WebSocket<Endless> {
-    let options = ServerOptions::builder()
-        .close_timeout(Duration::from_millis(50))
-        .build()
-        .unwrap();
     let io = Endless { request: REQUEST, then };
-    accept(io, &options).await.unwrap()
+    accept(io, &ServerOptions::default()).await.unwrap()
 }
 
 /// The timer alone does not end these: the task that asks it is never idle.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn l1_messages_that_never_pause_do_not_put_off_the_deadline() {
     let mut ws = endless(masked(TEXT, &[b'x'; 58])).await;
     assert_eq!(ws.recv().await.unwrap().unwrap().len(), 58);
@@ -268,14 +271,14 @@ async fn l1_messages_that_never_pause_do_not_put_off_the_deadline() {
     assert_eq!(ws.recv().await.unwrap(), None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn l1_what_never_pauses_behind_a_violation_does_not_put_off_the_deadline() {
     let mut ws = endless(vec![0xff; 64]).await;
     assert!(matches!(ws.recv().await, Err(Error::Protocol(_))));
     assert_eq!(ws.recv().await.unwrap(), None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn l1_what_never_pauses_behind_a_close_does_not_put_off_the_deadline() {
     let mut ws = endless(masked(CLOSE, &1000_u16.to_be_bytes())).await;
     assert_eq!(ws.recv().await.unwrap(), None);

@@ -6,9 +6,9 @@ use std::time::Duration;
 use sockeye::handshake::{OriginPolicy, Rejection};
 use sockeye::{AcceptError, Client, CloseCode, ConnectError, Server, ServerOptions, Upgrade, accept};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::Instant;
+use tokio::time::{Instant, advance};
 
-use crate::common::{PING, REQUEST, Raw, TEXT, masked, options, read_head, unmasked};
+use crate::common::{PING, REQUEST, Raw, StillClock, TEXT, masked, options, read_head, settle, unmasked};
 
 #[tokio::test(start_paused = true)]
 async fn h1_a_byte_a_second_is_closed_after_ten() {
@@ -118,24 +118,27 @@ async fn h1_without_a_deadline() {
 }
 
 /// The deadline of a real server, with the client's bytes still on their way.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn h1_over_a_socket() {
-    let options = ServerOptions::builder()
-        .handshake_timeout(Duration::from_millis(100))
-        .build()
-        .unwrap();
-    let server = Server::bind("127.0.0.1:0", options).await.unwrap();
+    let _clock = StillClock::new();
+    let server = Server::bind("127.0.0.1:0", ServerOptions::default()).await.unwrap();
     let address = server.local_addr().unwrap();
+    let (sent, has_sent) = tokio::sync::oneshot::channel();
     let client = std::thread::spawn(move || {
         let mut tcp = std::net::TcpStream::connect(address).unwrap();
         tcp.write_all(b"GET / HTTP/1.1\r\nHost: local").unwrap();
+        sent.send(()).unwrap();
         // The end, by whatever means.
         let _ = tcp.read_to_end(&mut Vec::new());
     });
-    assert!(matches!(
-        server.accept().await.unwrap().accept().await,
-        Err(AcceptError::Timeout)
-    ));
+    let accepting = tokio::spawn(server.accept().await.unwrap().accept());
+    has_sent.await.unwrap();
+    settle().await;
+    advance(Duration::from_secs(10) - Duration::from_millis(1)).await;
+    settle().await;
+    assert!(!accepting.is_finished());
+    advance(Duration::from_millis(1)).await;
+    assert!(matches!(accepting.await.unwrap(), Err(AcceptError::Timeout)));
     client.join().unwrap();
 }
 
@@ -232,7 +235,7 @@ async fn h8_a_decision_after_ten_seconds_is_too_late() {
             .await
             .unwrap();
         let upgrade = Upgrade::read(near, &ServerOptions::default()).await.unwrap();
-        tokio::time::advance(Duration::from_secs(seconds)).await;
+        advance(Duration::from_secs(seconds)).await;
         let accepted = upgrade.accept(&ServerOptions::default()).await;
         assert_eq!(accepted.is_ok(), in_time);
         if let Err(error) = accepted {

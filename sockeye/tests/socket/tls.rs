@@ -9,8 +9,9 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use sockeye::transport::tls;
 use sockeye::{AcceptError, Client, ClientBuilder, CloseCode, ConnectError, Error, Server, ServerOptions};
 use tokio::io::AsyncWriteExt;
+use tokio::time::advance;
 
-use crate::common::{Raw, TEXT, masked};
+use crate::common::{Raw, StillClock, TEXT, masked, settle};
 
 /// A certificate authority of our own.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -186,12 +187,10 @@ async fn t4_plain_text_at_a_tls_server() {
 
 /// What an attacker sends before TLS stands, what is left of it at the deadline, and a proper client afterwards.
 async fn t1(hello: &'static [u8], drip: bool) {
+    let _clock = StillClock::new();
     let authority = Authority::new();
-    let options = ServerOptions::builder()
-        .handshake_timeout(Duration::from_millis(200))
-        .build()
-        .unwrap();
-    let (server, address) = serve(authority.server("localhost", |_| {}), options).await;
+    let (server, address) = serve(authority.server("localhost", |_| {}), ServerOptions::default()).await;
+    let (sent, has_sent) = tokio::sync::oneshot::channel();
     let attacker = std::thread::spawn(move || {
         let mut tcp = std::net::TcpStream::connect(address).unwrap();
         if drip {
@@ -203,9 +202,14 @@ async fn t1(hello: &'static [u8], drip: bool) {
         } else {
             tcp.write_all(hello).unwrap();
         }
+        sent.send(()).unwrap();
         let _ = tcp.read_to_end(&mut Vec::new());
     });
-    let accepted = server.accept().await.unwrap().accept().await;
+    let accepting = tokio::spawn(server.accept().await.unwrap().accept());
+    has_sent.await.unwrap();
+    settle().await;
+    advance(HANDSHAKE_TIMEOUT).await;
+    let accepted = accepting.await.unwrap();
     assert!(
         matches!(accepted, Err(AcceptError::Tls(_) | AcceptError::Timeout)),
         "{accepted:?}"
@@ -221,15 +225,18 @@ async fn t1(hello: &'static [u8], drip: bool) {
     assert_eq!(serving.await.unwrap().unwrap(), None);
 }
 
+/// What a client has for TLS and its request.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// One record of handshake type 1 whose length says 16 MiB.
 const HUGE_HELLO: &[u8] = b"\x16\x03\x01\x40\x00\x01\xff\xff\xff\x03\x03";
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn t1_a_client_hello_that_claims_16_mib() {
     t1(HUGE_HELLO, false).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn t1_a_client_hello_in_fragments() {
     // Records of one byte each, of a message that never ends.
     t1(
@@ -240,24 +247,26 @@ async fn t1_a_client_hello_in_fragments() {
 }
 
 /// H1: the deadline covers TLS too.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn h1_a_client_that_says_nothing_before_tls() {
     t1(b"", false).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn h1_a_client_that_says_nothing_after_tls() {
+    let _clock = StillClock::new();
     let authority = Authority::new();
-    let options = ServerOptions::builder()
-        .handshake_timeout(Duration::from_millis(300))
-        .build()
-        .unwrap();
-    let (server, address) = serve(authority.server("localhost", |_| {}), options).await;
+    let (server, address) = serve(authority.server("localhost", |_| {}), ServerOptions::default()).await;
     let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+    let accepting = tokio::spawn(server.accept().await.unwrap().accept());
     let connecting = connector(&authority).connect("localhost".try_into().unwrap(), tcp);
-    let (stream, accepted) = tokio::join!(connecting, async { server.accept().await.unwrap().accept().await });
+    let stream = connecting.await.unwrap();
+    settle().await;
+    assert!(!accepting.is_finished());
+    advance(HANDSHAKE_TIMEOUT).await;
+    let accepted = accepting.await.unwrap();
     assert!(matches!(accepted, Err(AcceptError::Timeout)), "{accepted:?}");
-    drop(stream.unwrap());
+    drop(stream);
 }
 
 /// R4 under TLS: the Close is in a record of its own before close_notify, and is not lost.

@@ -6,11 +6,35 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, yield_now};
+
+/// Keeps a paused clock from jumping to the next timer whenever all tasks wait: they may wait for loopback.
+///
+/// tokio lets the clock stand while something runs on its blocking threads.
+#[must_use]
+pub(crate) struct StillClock {
+    _held: mpsc::Sender<()>,
+}
+
+impl StillClock {
+    pub(crate) fn new() -> Self {
+        let (held, released) = mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || released.recv());
+        Self { _held: held }
+    }
+}
+
+/// Lets everything run that can run without time.
+pub(crate) async fn settle() {
+    for _ in 0..50 {
+        yield_now().await;
+    }
+}
 
 /// Polls `future` so often, and drops it if that did not finish it.
 pub(crate) async fn at_most<F: Future>(polls: usize, future: F) -> Option<F::Output> {

@@ -121,18 +121,19 @@ impl Lab {
     pub(super) fn nginx(&self, program: &Path, url: &str) -> Result<Proxy> {
         let mut command = Command::new(program);
         command.args(["-e", "stderr", "-c", "nginx.conf", "-p"]).arg(&self.run);
-        self.proxy("nginx.conf", command, url)
+        // Which it says when it listens.
+        self.proxy("nginx.conf", command, "event method", url)
     }
 
     /// HAProxy in front of the server at `url`, on two ports.
     pub(super) fn haproxy(&self, program: &Path, url: &str) -> Result<Proxy> {
         let mut command = Command::new(program);
-        // In the foreground, as one process.
-        command.args(["-db", "-f", "haproxy.cfg"]);
-        self.proxy("haproxy.cfg", command, url)
+        // In the foreground, as a worker under a master, which says when the worker listens; the worker ends with it.
+        command.args(["-W", "-db", "-f", "haproxy.cfg"]);
+        self.proxy("haproxy.cfg", command, "Loading success", url)
     }
 
-    fn proxy(&self, configuration: &str, mut command: Command, url: &str) -> Result<Proxy> {
+    fn proxy(&self, configuration: &str, mut command: Command, ready: &str, url: &str) -> Result<Proxy> {
         let server = url.trim_start_matches("ws://").trim_end_matches('/');
         // Neither can be told to choose a port itself and say which.
         let (plain, secure) = (process::free_address()?, process::free_address()?);
@@ -142,9 +143,7 @@ impl Lab {
             .replace("@SERVER@", server);
         fs::write(self.run.join(configuration), text)?;
         command.current_dir(&self.run);
-        let mut process = Background::start(command, &self.log(configuration))?;
-        process.wait_for_port(plain, START)?;
-        process.wait_for_port(secure, START)?;
+        let process = Background::start_until(command, &self.log(configuration), ready, START)?;
         Ok(Proxy { process, plain, secure })
     }
 
@@ -156,7 +155,8 @@ impl Lab {
         command.arg(format!("--port={}", address.port()));
         command.args(options).arg("cat");
         let name = format!("websocketd{}", options.concat());
-        let mut server = Background::start(command, &self.log(&name))?;
+        // The last that it says before it listens.
+        let mut server = Background::start_until(command, &self.log(&name), "Starting WebSocket server", START)?;
         server.wait_for_port(address, START)?;
         Ok((server, format!("ws://{address}/")))
     }

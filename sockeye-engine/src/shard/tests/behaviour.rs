@@ -203,6 +203,32 @@ fn a_panic_ends_its_connection_and_no_other() {
 }
 
 #[test]
+fn messages_behind_a_panic_in_the_same_read_are_not_lost() {
+    let mut lab = Lab::new();
+    let client = lab.open();
+    lab.told();
+    let read = [
+        masked(0x81, b"one"),
+        masked(0x81, b"panic"),
+        masked(0x81, b"two"),
+        masked(0x88, b""),
+    ]
+    .concat();
+    lab.say(client, &read);
+    let told = lab.told();
+    let text = |text: &str| Told::Text(text.to_owned());
+    assert_eq!(told[..3], [text("one"), text("panic"), text("two")]);
+    let Told::Close { cause, sent, .. } = &told[3] else {
+        panic!("{told:?}")
+    };
+    assert_eq!((*cause, *sent), (Some(Cause::Panicked), Some(1011)));
+    assert_eq!(
+        lab.frames(client),
+        [(0x81, b"one".to_vec()), (0x88, b"\x03\xf3".to_vec())]
+    );
+}
+
+#[test]
 fn output_waits_up_to_the_limit_and_drain_tells() {
     let mut lab = Lab::slow(SlowSubscriber::Drop, 1000);
     let client = lab.open();
