@@ -49,6 +49,7 @@
 mod payload;
 mod receive;
 mod send;
+mod whole;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
