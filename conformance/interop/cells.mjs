@@ -1,6 +1,8 @@
 // The cells of the conformance table for whoever has the browser's WebSocket: Chromium, Firefox, undici, Node.js itself.
 // That API can send neither a ping nor a fragment. By the route `begins` they come from the server, which is asked for them.
 //
+// There it also tells which Close of ours it got: on one connection we close, on the next we ask.
+//
 // `cells` is also sent into browsers as source, so it uses nothing from outside of itself.
 
 /** Answers with one line a cell, `pass CELL` or `fail CELL: WHY`. */
@@ -17,14 +19,18 @@ export async function cells({ url, begins }, WebSocket = globalThis.WebSocket) {
   const next = () =>
     within(received.length ? received.shift() : new Promise((resolve) => waiting.push(resolve)), "message");
 
-  const socket = new WebSocket(url, ["nope", "chat"]);
-  socket.binaryType = "arraybuffer";
-  socket.onmessage = ({ data }) => (waiting.length ? waiting.shift()(data) : received.push(data));
-  const closed = new Promise((resolve) => (socket.onclose = resolve));
-  try {
+  const open = async () => {
+    const socket = new WebSocket(url, ["nope", "chat"]);
+    socket.binaryType = "arraybuffer";
+    socket.onmessage = ({ data }) => (waiting.length ? waiting.shift()(data) : received.push(data));
+    const closed = new Promise((resolve) => (socket.onclose = resolve));
     const opened = new Promise((resolve) => (socket.onopen = resolve));
     const refused = closed.then(({ code }) => Promise.reject(new Error(`closed with ${code} before it was open`)));
     await within(Promise.race([opened, refused]), "connection");
+    return { socket, closed: () => within(closed, "close event") };
+  };
+  try {
+    const { socket, closed } = await open();
 
     if (begins) {
       socket.send("ping");
@@ -34,8 +40,16 @@ export async function cells({ url, begins }, WebSocket = globalThis.WebSocket) {
       const whole = await next();
       check("fragments", whole === "fragment", whole);
       socket.send("close");
-      const { code, reason, wasClean } = await within(closed, "close event");
-      check("close", code === 4001 && reason === "bye" && wasClean, `code ${code} "${reason}", clean ${wasClean}`);
+      const { code, reason, wasClean } = await closed();
+      const good = code === 4001 && reason === "bye" && wasClean;
+      const ours = await open();
+      ours.socket.close(4001, "bye");
+      await ours.closed();
+      const asking = await open();
+      asking.socket.send("last");
+      const last = await next();
+      asking.socket.close();
+      check("close", good && last === "4001 bye", `code ${code} "${reason}", clean ${wasClean}; ours came as ${last}`);
       return lines;
     }
 
@@ -57,7 +71,7 @@ export async function cells({ url, begins }, WebSocket = globalThis.WebSocket) {
     check("1 MiB", same, `${echoed.length} bytes, or others`);
 
     socket.close(4001, "bye");
-    const { code, wasClean } = await within(closed, "close event");
+    const { code, wasClean } = await closed();
     check("close", code === 4001 && wasClean, `code ${code}, clean ${wasClean}`);
   } catch (error) {
     lines.push(`error ${error.message}`);

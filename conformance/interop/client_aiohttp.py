@@ -17,7 +17,14 @@ async def cells(url, begins):
                 check(cell, got == answer, got)
             await ws.send_str("close")
             end = await ws.receive(PATIENCE)
-            check("close", (end.data, end.extra) == (4001, "bye"), end)
+            # Which Close of ours comes is told on the connection behind it.
+            async with session.ws_connect(url, **options) as closing:
+                await closing.close(code=4001, message=b"bye")
+            async with session.ws_connect(url, **options) as asking:
+                await asking.send_str("last")
+                ours = await asking.receive_str(timeout=PATIENCE)
+            good = (end.data, end.extra, ours) == (4001, "bye", "4001 bye")
+            check("close", good, f"{end}; ours came as {ours}")
             return
 
         check("subprotocol", ws.protocol == "chat", ws.protocol)

@@ -18,7 +18,14 @@ async def cells(url, begins):
                 check(cell, got == answer, got)
             await ws.send("close")
             await ws.wait_closed()
-            check("close", (ws.close_code, ws.close_reason) == (4001, "bye"), f"{ws.close_code} {ws.close_reason}")
+            theirs = (ws.close_code, ws.close_reason)
+            # Which Close of ours comes is told on the connection behind it.
+            async with connect(url, **options) as closing:
+                await closing.close(4001, "bye")
+            async with connect(url, **options) as asking:
+                await asking.send("last")
+                ours = await asking.recv()
+            check("close", (theirs, ours) == ((4001, "bye"), "4001 bye"), f"{theirs}; ours came as {ours}")
             return
 
         check("subprotocol", ws.subprotocol == "chat", ws.subprotocol)

@@ -10,16 +10,20 @@ const { WebSocket } = load("ws");
 async function cells({ url, begins }) {
   const lines = [];
   const check = (cell, good, why) => lines.push(good ? `pass ${cell}` : `fail ${cell}: ${why}`);
-  const socket = new WebSocket(url, ["nope", "chat"], { perMessageDeflate: { threshold: 0 } });
   // What comes, in order: [event, arguments].
   const received = [];
   let wake;
-  for (const event of ["open", "message", "pong", "close", "error"]) {
-    socket.on(event, (...values) => {
-      received.push([event, ...values]);
-      wake?.();
-    });
-  }
+  const open = () => {
+    const socket = new WebSocket(url, ["nope", "chat"], { perMessageDeflate: { threshold: 0 } });
+    for (const event of ["open", "message", "pong", "close", "error"]) {
+      socket.on(event, (...values) => {
+        received.push([event, ...values]);
+        wake?.();
+      });
+    }
+    return socket;
+  };
+  let socket = open();
   const next = async (event) => {
     const timer = setTimeout(() => socket.terminate(), 15_000);
     while (!received.length) await new Promise((resolve) => (wake = resolve));
@@ -39,7 +43,19 @@ async function cells({ url, begins }) {
       check("fragments", whole.toString() === "fragment", whole);
       socket.send("close");
       const [code, reason] = await next("close");
-      check("close", code === 4001 && reason.toString() === "bye", `code ${code} "${reason}"`);
+      const good = code === 4001 && reason.toString() === "bye";
+      // Which Close of ours comes is told on the connection behind it.
+      socket = open();
+      await next("open");
+      socket.close(4001, "bye");
+      await next("close");
+      socket = open();
+      await next("open");
+      socket.send("last");
+      const [last] = await next("message");
+      socket.close();
+      await next("close");
+      check("close", good && last.toString() === "4001 bye", `code ${code} "${reason}"; ours came as ${last}`);
       return lines;
     }
 

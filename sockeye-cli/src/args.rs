@@ -136,7 +136,8 @@ pub(crate) struct RouteArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS")]
 pub(crate) struct ClientTlsArguments {
-    /// Trust the certificates in this PEM file beside those of the system
+    /// Trust the certificates in this PEM file beside those of the system, or of the file that SSL_CERT_FILE names in their
+    /// place
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
 
@@ -157,7 +158,7 @@ pub(crate) struct ClientTlsArguments {
 ///
 /// It takes connections on any path and, since it is a tool for tests, from pages of any origin unless told otherwise. The
 /// first lines of stdout are `listening on ws://ADDR/` (`wss://` with TLS), one a listener. SIGINT and SIGTERM close every connection
-/// with code 1001, wait 5 s at most, and end the program with exit code 0.
+/// with code 1001, wait as long as --grace says, and end the program with exit code 0.
 #[derive(Debug, Args)]
 pub(crate) struct EchoArguments {
     /// Where to listen, such as 127.0.0.1:9001, [::1]:9001 or localhost:9001; port 0 takes a free one; may be repeated
@@ -201,7 +202,7 @@ pub(crate) struct EchoArguments {
 /// `/topic/NAME`, where everyone gets what others send: `sockeye connect ws://127.0.0.1:8080/topic/news`. The first
 /// lines of stdout are `listening on http://ADDR/` (`https://` with TLS), one a listener. Pages may connect from the
 /// host that they were served by, and from the origins that are named; programs, which send no Origin, always. SIGINT
-/// and SIGTERM close every connection with code 1001, wait 5 s at most, and end the program with exit code 0.
+/// and SIGTERM close every connection with code 1001, wait as long as --grace says, and end the program with exit code 0.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
     /// Where to listen, such as 127.0.0.1:8080, [::1]:8080 or 0.0.0.0:80; port 0 takes a free one; may be repeated
@@ -234,6 +235,10 @@ pub(crate) struct ServerArguments {
     /// The most connections of one address, or of one IPv6 network of 64 bits; others get 503 [default: no limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_per_address: Option<u32>,
+
+    /// How long a client may take to answer a Close, at the end of the server too
+    #[arg(long, value_name = "SECONDS", default_value = "5")]
+    pub(crate) grace: Seconds,
 
     /// Threads that serve connections [default: one a CPU]
     #[arg(long, value_name = "N")]

@@ -17,6 +17,7 @@ use sockeye::{Client, CloseCode, CloseFrame, Error, Event, Receiver, Sender, Web
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use self::stdio::{Lines, Output};
+pub(crate) use self::verdict::Given;
 use crate::args::Secret;
 use crate::listen::Signals;
 use crate::report::{self, Failure};
@@ -27,6 +28,7 @@ pub(crate) struct Connecting {
     pub(crate) uri: WebSocketUri,
     pub(crate) url: Secret,
     pub(crate) client: Client,
+    pub(crate) given: Given,
     /// Whether lines are sent as binary messages.
     pub(crate) binary: bool,
     /// Whether to come back when the connection is lost.
@@ -42,7 +44,7 @@ pub(crate) async fn run(plan: Connecting) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let connecting = plan.client.connect(plan.url.as_str());
     let ws = tokio::select! {
-        connected = connecting => connected.map_err(|error| verdict::not_connected(&plan.uri, &error))?,
+        connected = connecting => connected.map_err(|error| verdict::not_connected(&plan.uri, plan.given, &error))?,
         () = signals.next() => return Err(Failure::abnormal("interrupted before the connection was open")),
     };
     report::talk(connected(&plan.uri, &ws));

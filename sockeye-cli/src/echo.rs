@@ -3,7 +3,7 @@
 mod engine;
 mod processes;
 
-use sockeye::{Error, WebSocket};
+use sockeye::{Error, Server, WebSocket};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::listen;
@@ -17,11 +17,12 @@ pub(crate) async fn run(plan: Echoing) -> Result<(), Failure> {
     match plan.by {
         By::Tasks => {
             let server = listening.bind().await?;
-            listen::run(server, "ws", |server| async move { server.serve(converse).await }).await
+            let serve = |server: Server| async move { server.serve(converse).await };
+            listen::run(server, "ws", listening.grace, serve).await
         }
-        By::Engine => listen::run_engine(engine::start(listening)?, "ws", listening.is_secure()).await,
+        By::Engine => listen::run_engine(engine::start(listening)?, "ws", listening).await,
         By::Processes(count) => processes::run(count, listening.addresses.len()).await,
-        By::Member => processes::serve(engine::start(listening)?, listening.is_secure()).await,
+        By::Member => processes::serve(engine::start(listening)?, listening).await,
     }
 }
 

@@ -10,11 +10,17 @@ use sockeye::Server;
 use sockeye_engine::Engine;
 use tokio::time::Instant;
 
+use crate::plan::Listening;
 use crate::report::{self, Failure};
 
-/// Prints where the server listens, and has it serve until SIGINT or SIGTERM. Clients then have [`GRACE`] to close; a
+/// Prints where the server listens, and has it serve until SIGINT or SIGTERM. Clients then have `grace` to close; a
 /// second signal cuts that short.
-pub(crate) async fn run<F>(server: Server, scheme: &str, serve: impl FnOnce(Server) -> F) -> Result<(), Failure>
+pub(crate) async fn run<F>(
+    server: Server,
+    scheme: &str,
+    grace: Duration,
+    serve: impl FnOnce(Server) -> F,
+) -> Result<(), Failure>
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -24,7 +30,7 @@ where
     let serving = tokio::spawn(serve(server.clone()));
     signals.next().await;
     let leave = async {
-        let report = server.shutdown(GRACE).await;
+        let report = server.shutdown(grace).await;
         tell_of_end(report.closed, report.dropped);
         // Its tasks have ended, or are cancelled now.
         let _ = serving.await;
@@ -37,12 +43,13 @@ where
 }
 
 /// The same for an engine, whose shards serve already.
-pub(crate) async fn run_engine(engine: Engine, scheme: &str, secure: bool) -> Result<(), Failure> {
+pub(crate) async fn run_engine(engine: Engine, scheme: &str, plan: &Listening) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    announce(engine.local_addrs(), scheme, secure)?;
+    announce(engine.local_addrs(), scheme, plan.is_secure())?;
+    let grace = plan.grace;
     signals.next().await;
     // It blocks, while there may be a second signal.
-    let leave = tokio::task::spawn_blocking(move || engine.shutdown(GRACE));
+    let leave = tokio::task::spawn_blocking(move || engine.shutdown(grace));
     tokio::select! {
         report = leave => if let Ok(report) = report {
             tell_of_end(report.closed, report.dropped);
@@ -123,9 +130,6 @@ impl Signals {
         let _ = tokio::signal::ctrl_c().await;
     }
 }
-
-/// How long clients have to finish the closing handshake when the server goes away.
-pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// How often it is said that connections have to wait.
 const TELL_AGAIN: Duration = Duration::from_secs(10);

@@ -46,7 +46,7 @@ pub(crate) async fn run(plan: Listening) -> Result<(), Failure> {
     // Both end with the program.
     tokio::spawn(pages.serve(requests));
     tokio::spawn(ticker.run(engine.publisher()));
-    listen::run_engine(engine, "http", plan.is_secure()).await
+    listen::run_engine(engine, "http", &plan).await
 }
 
 /// An event as JSON. Those of this program are plain structs and enums, which always have a form in JSON.

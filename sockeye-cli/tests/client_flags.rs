@@ -27,6 +27,7 @@ fn proxy_an_http_one_with_credentials() {
     let talk = &ended.stderr;
     assert!(talk.contains("the proxy") && talk.contains("status 40"), "{talk}");
     assert!(talk.lines().count() > 1 && !talk.contains("wr0ng"), "{talk}");
+    assert!(!talk.contains("--proxy"), "they were given: {talk}");
 }
 
 #[test]
@@ -57,7 +58,10 @@ fn is_reached_through(scheme: &str, port: u16, server: &Server) {
     assert_eq!((ended.code, ended.stdout()), (0, "through\n"), "{}", ended.stderr);
     assert!(!ended.stderr.contains("s3cret"), "{}", ended.stderr);
     let without = format!("{scheme}://127.0.0.1:{port}");
-    assert_eq!(run(&["connect", &url, "--proxy", &without], b"").code, 2);
+    let ended = run(&["connect", &url, "--proxy", &without], b"");
+    assert_eq!(ended.code, 2);
+    let way_out = "--proxy SCHEME://USER:PASSWORD@HOST";
+    assert!(ended.stderr.contains(way_out), "{}", ended.stderr);
 
     for variable in ["HTTP_PROXY", "all_proxy"] {
         let through = run_in(&[(variable, &proxy)], &["connect", &url], b"through\n");
@@ -138,6 +142,29 @@ fn a_refusal_is_told_with_status_reason_and_the_first_lines() {
     );
 }
 
+/// The way out is named to who has not taken it.
+#[test]
+fn who_gave_no_credentials_is_told_how_to() {
+    for (user, flags, told) in [
+        ("", &[][..], true),
+        ("", &["-H", "Cookie: a=b"], true),
+        ("bob:passw0rd@", &[], false),
+        ("", &["--user", "bob:passw0rd"], false),
+        ("", &["--bearer", "passw0rd"], false),
+        ("", &["-H", "authorization: passw0rd"], false),
+    ] {
+        for reconnect in [&[][..], &["--reconnect"]] {
+            let (address, serving) = answers(vec!["HTTP/1.1 401 Who\r\nContent-Length: 0\r\n\r\n".into()]);
+            let url = format!("ws://{user}{address}/");
+            let ended = run(&[&["connect", &url], flags, reconnect].concat(), b"");
+            serving.join().unwrap();
+            assert_eq!(ended.code, 1);
+            let way_out = "say who you are by --user USER:PASSWORD or --bearer TOKEN";
+            assert_eq!(ended.stderr.contains(way_out), told, "{flags:?}: {}", ended.stderr);
+        }
+    }
+}
+
 #[test]
 fn follow_goes_where_the_server_says() {
     let server = Server::start("echo", &[]);
@@ -204,6 +231,31 @@ fn cert_and_key_say_who_the_client_is() {
         let ended = run(&["connect", &url, "--ca", &ca], b"");
         assert_eq!(ended.code, 2);
         assert!(ended.stderr.contains("--cert FILE --key FILE"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn ca_adds_to_ssl_cert_file_which_stands_for_the_system() {
+    let authority = Authority::new();
+    let (ca, cert, key) = authority.files("trust", |_| {});
+    let (other, _, _) = Authority::new().files("trust-other", |_| {});
+    let missing = format!("{ca}.not");
+    let server = Server::start("echo", &["--cert", &cert, "--key", &key]);
+    let url = server.url("/");
+    for (file, flags) in [
+        (&ca, &[][..]),
+        (&ca, &["--ca", &other]),
+        (&other, &["--ca", &ca]),
+        (&missing, &["--insecure"]),
+    ] {
+        let arguments = [&["connect", &url], flags].concat();
+        let ended = run_in(&[("SSL_CERT_FILE", file)], &arguments, b"trusted\n");
+        assert_eq!((ended.code, ended.stdout()), (0, "trusted\n"), "{}", ended.stderr);
+    }
+    for (file, told) in [(&other, "--ca FILE"), (&missing, "SSL_CERT_FILE: ")] {
+        let ended = run_in(&[("SSL_CERT_FILE", file)], &["connect", &url], b"");
+        assert_eq!(ended.code, 2);
+        assert!(ended.stderr.contains(told), "{}", ended.stderr);
     }
 }
 

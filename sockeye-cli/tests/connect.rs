@@ -128,6 +128,7 @@ fn a_message_past_the_limit_is_told_and_abnormal() {
         (1, "", Some(CloseCode::MESSAGE_TOO_BIG))
     );
     assert!(ended.stderr.contains("1009 message too big"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--max-message SIZE"), "{}", ended.stderr);
 }
 
 #[test]

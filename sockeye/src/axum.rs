@@ -53,6 +53,54 @@
 //! One that asks for no WebSocket is refused with 426, and one that does, but not as the RFC wants it, with 400 or 405
 //! ([`Refusal`]). For a route that also has a page, extract `Option<WebSocketUpgrade>`: it is `None` for the former.
 
+//! # Shutdown
+//!
+//! Neither [`Server::shutdown`](crate::Server::shutdown) nor axum's graceful shutdown reaches a connection that has been
+//! upgraded. The program tells the tasks that have one, which say goodbye with code 1001 as [`hyper`](crate::hyper) shows:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use axum::{Router, extract::State, response::Response, routing::any};
+//! use sockeye::CloseCode;
+//! use sockeye::axum::WebSocketUpgrade;
+//! use tokio::{sync::watch, time::timeout};
+//!
+//! async fn silence(ws: WebSocketUpgrade, State(mut leaving): State<watch::Receiver<()>>) -> Response {
+//!     ws.on_upgrade(async move |mut ws| {
+//!         tokio::select! {
+//!             _ = ws.recv() => {}
+//!             _ = leaving.changed() => {
+//!                 let _ = ws.close(CloseCode::GOING_AWAY, "the server shuts down").await;
+//!             }
+//!         }
+//!     })
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! # let url = format!("ws://{}/", listener.local_addr()?);
+//! # let (stop, stopped) = tokio::sync::oneshot::channel();
+//! # let client = tokio::spawn(async move {
+//! #     let mut ws = sockeye::connect(&url).await.unwrap();
+//! #     stop.send(()).unwrap();
+//! #     assert_eq!(ws.recv().await.unwrap(), None);
+//! #     assert_eq!(ws.close_received(), Some(CloseCode::GOING_AWAY));
+//! # });
+//! # let signal = async { stopped.await.unwrap() };
+//! let (leave, leaving) = watch::channel(());
+//! let app = Router::new().route("/", any(silence)).with_state(leaving);
+//! axum::serve(listener, app).with_graceful_shutdown(signal).await?;
+//! leave.send_replace(());
+//! // Each connection has a receiver until it has ended.
+//! let all_ended = timeout(Duration::from_secs(10), leave.closed()).await;
+//! # all_ended?;
+//! # client.await?;
+//! # Ok(())
+//! # }
+//! ```
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -83,6 +131,16 @@ pub struct WebSocketUpgrade {
 }
 
 impl WebSocketUpgrade {
+    fn checked(upgrade: Upgrade, parts: &Parts) -> Self {
+        let options = parts.extensions.get::<ServerOptions>();
+        Self {
+            upgrade,
+            options: options.unwrap_or(&DEFAULTS).clone(),
+            subprotocols: Vec::new(),
+            failed: None,
+        }
+    }
+
     /// The request.
     #[must_use]
     pub fn request(&self) -> &Request {
@@ -219,27 +277,21 @@ impl<S: Sync> FromRequestParts<S> for WebSocketUpgrade {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
-        let options = parts.extensions.get::<ServerOptions>();
-        let options = options.unwrap_or(&DEFAULTS).clone();
         let upgrade = Upgrade::from_parts(parts);
         upgrade.check().map_err(|rejection| upgrade.refuse(rejection))?;
-        Ok(Self {
-            upgrade,
-            options,
-            subprotocols: Vec::new(),
-            failed: None,
-        })
+        Ok(Self::checked(upgrade, parts))
     }
 }
 
 impl<S: Sync> OptionalFromRequestParts<S> for WebSocketUpgrade {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Refusal> {
-        match <Self as FromRequestParts<S>>::from_request_parts(parts, state).await {
-            Ok(upgrade) => Ok(Some(upgrade)),
-            Err(refusal) if refusal.rejection().cause() == RejectionCause::NotUpgrade => Ok(None),
-            Err(refusal) => Err(refusal),
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>, Refusal> {
+        let upgrade = Upgrade::from_parts(parts);
+        match upgrade.check() {
+            Ok(()) => Ok(Some(Self::checked(upgrade, parts))),
+            Err(rejection) if rejection.cause() == RejectionCause::NotUpgrade => Ok(None),
+            Err(rejection) => Err(upgrade.refuse(rejection)),
         }
     }
 }

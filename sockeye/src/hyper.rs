@@ -10,6 +10,61 @@
 //! Not here: TLS, deadlines of the request's head and its total size, which are hyper's. The number of headers and their
 //! length are held against [`HandshakeLimits`] as well.
 //!
+//! Not here either: shutdown. [`Server::shutdown`](crate::Server::shutdown) does not reach connections out of another server,
+//! and that server forgets them when it has upgraded them. So each task that has one is told by the program, and then says
+//! goodbye with code 1001; `recv` may be dropped at any point:
+//!
+//! ```
+//! use sockeye::{CloseCode, Error, WebSocket};
+//! use tokio::io::{AsyncRead, AsyncWrite};
+//! use tokio::sync::watch;
+//!
+//! async fn echo<T>(mut ws: WebSocket<T>, mut leaving: watch::Receiver<()>) -> Result<(), Error>
+//! where
+//!     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+//! {
+//!     loop {
+//!         tokio::select! {
+//!             message = ws.recv() => match message? {
+//!                 Some(message) => ws.send(message).await?,
+//!                 None => return Ok(()),
+//!             },
+//!             // Also when the sender is gone.
+//!             _ = leaving.changed() => {
+//!                 return ws.close(CloseCode::GOING_AWAY, "the server shuts down").await;
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (near, far) = tokio::io::duplex(1024);
+//! # let client = tokio::spawn(async move {
+//! #     let client = sockeye::Client::builder().build().unwrap();
+//! #     let mut ws = client.connect_over(near, "ws://localhost/").await.unwrap();
+//! #     ws.send("swim").await.unwrap();
+//! #     assert_eq!(ws.recv().await.unwrap(), Some("swim".into()));
+//! #     ws
+//! # });
+//! # let ws = sockeye::accept(far, &sockeye::ServerOptions::default()).await?;
+//! let (leave, leaving) = watch::channel(());
+//! let connection = tokio::spawn(echo(ws, leaving));
+//! # let mut client = client.await?;
+//! // When the server shuts down: each connection has a receiver until it has ended.
+//! leave.send_replace(());
+//! # let received = tokio::spawn(async move { (client.recv().await, client.close_received()) });
+//! let all_ended = tokio::time::timeout(std::time::Duration::from_secs(10), leave.closed()).await;
+//! # all_ended?;
+//! # connection.await??;
+//! # let (end, code) = received.await?;
+//! # assert_eq!((end?, code), (None, Some(CloseCode::GOING_AWAY)));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Example
+//!
 //! ```
 //! use http_body_util::Full;
 //! use hyper::body::{Bytes, Incoming};
@@ -84,6 +139,7 @@ use tokio::time::timeout_at;
 
 use crate::driver::Driver;
 use crate::error::AcceptError;
+use crate::observe::Watch;
 use crate::opened::Handshake;
 use crate::options::ServerOptions;
 use crate::socket::WebSocket;
@@ -243,6 +299,7 @@ impl Upgrade {
     /// A refusal of this request, for reasons of the application's.
     #[must_use]
     pub fn refuse(&self, rejection: Rejection) -> Refusal {
+        Watch::server(None).rejected(&rejection);
         Refusal {
             rejection: Box::new(rejection),
             http: self.http,
@@ -255,12 +312,15 @@ impl Upgrade {
         let connection = connection.with_deflate(accepted.deflate());
         let handshake = Handshake::accepted(accepted);
         let (deadline, socket) = (options.deadline(), options.shared.socket.clone());
+        // Here and not in the future, so that its span stands in the one in which the request is answered.
+        let watch = Watch::server(None);
         Upgrading(Box::pin(async move {
-            let upgraded = timeout_at(deadline, on_upgrade)
-                .await
-                .map_err(|_| AcceptError::Timeout)?
-                .map_err(|error| AcceptError::Io(io::Error::other(error)))?;
-            let driver = Driver::new(TokioIo::new(upgraded), connection, BytesMut::new(), &socket);
+            let upgraded = match timeout_at(deadline, on_upgrade).await {
+                Ok(upgraded) => upgraded.map_err(|error| AcceptError::Io(io::Error::other(error))),
+                Err(_) => Err(AcceptError::Timeout),
+            };
+            let upgraded = upgraded.inspect_err(|error| watch.failed(error))?;
+            let driver = Driver::new(TokioIo::new(upgraded), connection, BytesMut::new(), &socket, watch);
             Ok(WebSocket::new(driver, handshake))
         }))
     }

@@ -25,7 +25,7 @@
 //! - `deflate` (default): permessage-deflate.
 //! - `tls` (default): wss: by rustls, with ring as its provider and the platform's roots. Brings `tokio`.
 //! - `tokio` (default): everything but the module `blocking`.
-//! - `tracing`: a span for each connection, and events of its beginning and end.
+//! - `tracing`: a span for each connection, and events of its beginning and end; see [Observability](#observability).
 //! - `metrics`: counters of connections and handshakes, through the facade of that name.
 //! - `webpki-roots`: Mozilla's roots in the program, for machines that have none; for `tls` or `blocking-tls`.
 //! - `blocking`: the module `blocking`, the same over std's sockets, a thread a connection. Without the default features
@@ -34,6 +34,18 @@
 //! - `hyper` and `axum`: the modules `hyper` and `axum`, connections out of others' servers.
 //! - `http2`: extended CONNECT (RFC 8441) in those.
 //! - `json` and `msgpack`: serde's formats for [`codec`].
+//!
+//! # Observability
+//!
+//! With the feature `tracing`, each connection, but for those of the module `blocking`, has a span `connection` with `id`,
+//! `role`, `peer` where it is known and, at a client, `url`. Events in it: `open`, `Close received` (`code`, `reason`), `ended`
+//! (`code` of the peer's Close, `sent` for ours, `clean`, `error`), `handshake failed` and `handler failed` (`error`).
+//!
+//! With the feature `metrics`, there are the counters `sockeye_connections_opened_total`, `sockeye_connections_closed_total`,
+//! `sockeye_handshakes_failed_total`, `sockeye_accept_errors_total` and `sockeye_handlers_failed_total`, and the gauge
+//! `sockeye_connections`.
+//!
+//! [docs/observability.md](https://github.com/sockeye-ws/sockeye/blob/main/docs/observability.md) has their levels and labels.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(feature = "tokio"),

@@ -1,28 +1,16 @@
 //! What a program tells about its connections: spans and events through `tracing`, counters through `metrics`, each with
-//! the feature of that name, and nothing without.
-//!
-//! Spans are called `connection`, of level INFO, with the fields `id` (a number, unique in the process), `role` and, on a
-//! server, `peer`. Events in them: the connection has opened (DEBUG), the peer's Close has come (DEBUG, with `code` and
-//! `reason`), the connection has ended (INFO, with `code` and `clean`), a handshake failed (DEBUG, with `error`), a handler
-//! failed (WARN, with `error`). Outside of them: the system gave no connection, a handler panicked.
-//!
-//! | counter | labels |
-//! |---|---|
-//! | `sockeye_connections_opened_total` | `role` |
-//! | `sockeye_connections_closed_total` | `role`, `code` (of the peer's Close; 1006 without one), `clean` |
-//! | `sockeye_handshakes_failed_total` | `reason`: `rejected`, `tls`, `io`, `timeout`, `full`, `shutdown` |
-//! | `sockeye_accept_errors_total` | |
-//! | `sockeye_handlers_failed_total` | `how`: `error`, `panic` |
-//!
-//! The gauge `sockeye_connections` has the label `role`: how many are open.
+//! the feature of that name, and nothing without. `docs/observability.md` has all names: it is what programs rely on.
 
 use std::error::Error as StdError;
 use std::io;
+use std::net::SocketAddr;
 
 use sockeye_proto::close::{CloseCode, CloseFrame};
 use sockeye_proto::connection::{Connection, Role};
+use sockeye_proto::handshake::Rejection;
+use sockeye_proto::uri::WebSocketUri;
 
-use crate::error::AcceptError;
+use crate::error::{AcceptError, ConnectError, Error};
 use crate::server::Address;
 
 #[cfg(feature = "metrics")]
@@ -45,19 +33,20 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(role: Role) -> Self {
+    /// A server's connection; `peer` is where it was accepted from, if that is known.
+    pub(crate) fn server(peer: Option<&Address>) -> Self {
         Self {
-            trace: trace::Trace::new(role, None),
-            count: count::Count::new(role),
+            trace: trace::Trace::server(peer),
+            count: count::Count::new(Role::Server),
             opened: false,
         }
     }
 
-    /// A connection that a server has accepted from there.
-    pub(crate) fn server(peer: &Address) -> Self {
+    /// A client's connection. Nobody asks for its peer where nobody is told.
+    pub(crate) fn client(uri: &WebSocketUri, peer: impl FnOnce() -> Option<SocketAddr>) -> Self {
         Self {
-            trace: trace::Trace::new(Role::Server, Some(peer)),
-            count: count::Count::new(Role::Server),
+            trace: trace::Trace::client(uri, peer),
+            count: count::Count::new(Role::Client),
             opened: false,
         }
     }
@@ -72,16 +61,27 @@ impl Watch {
         self.trace.close_received(frame);
     }
 
+    /// This is why the connection ends, unless it was something else before.
+    pub(crate) fn ends_by(&mut self, error: &Error) {
+        self.trace.ends_by(error);
+    }
+
+    /// The same for an error of the transport, if it had one. Nobody looks where nobody is told.
+    pub(crate) fn ends_by_transport(&mut self, broken: impl FnOnce() -> Option<io::Error>) {
+        self.trace.ends_by_transport(broken);
+    }
+
     /// The connection is over, if it was ever open.
     pub(crate) fn closed(&self, connection: &Connection, clean: bool) {
         if self.opened {
             let code = connection.close_received().map_or(1006, CloseCode::as_u16);
-            self.trace.closed(code, clean);
+            let sent = connection.close_sent().map(CloseCode::as_u16);
+            self.trace.closed(code, sent, clean);
             self.count.closed(code, clean);
         }
     }
 
-    /// The opening handshake has failed.
+    /// A server's opening handshake has failed.
     pub(crate) fn failed(&self, error: &AcceptError) {
         self.trace.failed(error);
         self.count.failed(match error {
@@ -93,6 +93,12 @@ impl Watch {
             AcceptError::ShuttingDown => "shutdown",
             _ => "io",
         });
+    }
+
+    /// A server refuses a request.
+    pub(crate) fn rejected(&self, rejection: &Rejection) {
+        self.trace.failed(rejection);
+        self.count.failed("rejected");
     }
 
     /// A handler has ended with an error.
@@ -110,6 +116,23 @@ impl Watch {
     pub(crate) fn span(&self) -> &tracing::Span {
         self.trace.span()
     }
+}
+
+/// A client has tried and got no connection to the server of `uri`, the last one where it was redirected.
+pub(crate) fn connect_failed(uri: &WebSocketUri, error: &ConnectError) {
+    let watch = Watch::client(uri, || None);
+    watch.trace.failed(error);
+    watch.count.failed(match error {
+        ConnectError::Resolve(_) => "resolve",
+        ConnectError::Connect(_) => "connect",
+        ConnectError::Proxy(_) => "proxy",
+        ConnectError::Tls(_) | ConnectError::TlsUnavailable(_) => "tls",
+        ConnectError::Refused(_) => "rejected",
+        ConnectError::Redirect(_) => "redirect",
+        ConnectError::Handshake(_) => "handshake",
+        ConnectError::Timeout => "timeout",
+        _ => "io",
+    });
 }
 
 /// The system gave no connection.

@@ -95,9 +95,11 @@ impl<T> WebSocket<T> {
         self.handshake.subprotocol.as_deref()
     }
 
-    /// The headers of the response that a client got. A server's are empty: a browser's request has about 700 bytes of
-    /// them, which would stay for as long as the connection does. It reads them before it accepts, in
-    /// [`Upgrade::request`](crate::Upgrade::request), and keeps what it needs.
+    /// The headers of the response that a client got. Its status is always 101: with any other there is no connection, but
+    /// [`ConnectError::Refused`](crate::ConnectError::Refused), which has it.
+    ///
+    /// A server's are empty: a browser's request has about 700 bytes of them, which would stay for as long as the connection
+    /// does. It reads them before it accepts, in [`Upgrade::request`](crate::Upgrade::request), and keeps what it needs.
     #[must_use]
     pub fn headers(&self) -> &Headers {
         &self.handshake.headers

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::stdio::{Lines, Output};
-use super::{Connecting, LEAVE, connected, verdict};
+use super::{Connecting, Given, LEAVE, connected, verdict};
 use crate::listen::Signals;
 use crate::report::{self, Failure};
 
@@ -53,7 +53,7 @@ pub(super) async fn run(plan: Connecting) -> Result<(), Failure> {
         () = ready(()) => {}
     }
     let ended = match ended {
-        Ended::Over(finished) => verdict_on(finished, opened.is_set(), &uri),
+        Ended::Over(finished) => verdict_on(finished, opened.is_set(), &uri, plan.given),
         // The writer knows why.
         Ended::Unread => {
             let _ = timeout(LEAVE, close(&connection)).await;
@@ -199,7 +199,7 @@ async fn tell(states: &mut States, opened: &Opened) {
 }
 
 /// How it ended; `opened` is whether there ever was a connection.
-fn verdict_on(finished: Finished, opened: bool, uri: &WebSocketUri) -> Result<(), Failure> {
+fn verdict_on(finished: Finished, opened: bool, uri: &WebSocketUri, given: Given) -> Result<(), Failure> {
     match finished {
         Finished::Closed(frame) => verdict::closed(frame.as_ref(), true),
         Finished::Unconfirmed(cause) => match &*cause {
@@ -208,11 +208,11 @@ fn verdict_on(finished: Finished, opened: bool, uri: &WebSocketUri) -> Result<()
                 uri.host_header(),
                 DELIVER.as_secs()
             ))),
-            cause => by_cause(cause, uri),
+            cause => by_cause(cause, uri, given),
         },
         Finished::Unsent { messages, cause } => {
             let loss = loss(messages.len());
-            match by_cause(&cause, uri) {
+            match by_cause(&cause, uri, given) {
                 Err(failure) if !matches!(*cause, Cause::Expired) => {
                     report::talk(loss);
                     Err(failure)
@@ -225,9 +225,9 @@ fn verdict_on(finished: Finished, opened: bool, uri: &WebSocketUri) -> Result<()
     }
 }
 
-fn by_cause(cause: &Cause, uri: &WebSocketUri) -> Result<(), Failure> {
+fn by_cause(cause: &Cause, uri: &WebSocketUri, given: Given) -> Result<(), Failure> {
     match cause {
-        Cause::Connect(error) => Err(verdict::not_connected(uri, error)),
+        Cause::Connect(error) => Err(verdict::not_connected(uri, given, error)),
         Cause::Lost(error) => Err(verdict::lost(error)),
         Cause::Closed(frame) => verdict::closed(frame.as_ref(), false),
         Cause::Requested => Ok(()),

@@ -9,9 +9,18 @@ use std::io;
 use sockeye::handshake::http1::reason_phrase;
 use sockeye::transport::tls::rustls;
 use sockeye::uri::WebSocketUri;
-use sockeye::{CloseCode, CloseFrame, ConnectError, Error, ProxyError, Refusal};
+use sockeye::{CloseCode, CloseFrame, ConnectError, Error, ProtocolError, ProxyError, Refusal};
 
 use crate::report::{self, Failure};
+
+/// Which credentials the command line, or the environment, gave: what is there already is no way out.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Given {
+    /// For the server.
+    pub(crate) credentials: bool,
+    /// For the proxy.
+    pub(crate) proxy_credentials: bool,
+}
 
 /// Tells the close code, and whether it is a good end.
 pub(super) fn closed(frame: Option<&CloseFrame>, ours: bool) -> Result<(), Failure> {
@@ -33,23 +42,40 @@ pub(super) fn closed(frame: Option<&CloseFrame>, ours: bool) -> Result<(), Failu
 
 /// The connection failed.
 pub(super) fn lost(error: &Error) -> Failure {
-    Failure::abnormal(match error.close_code() {
+    let mut sentence = match error.close_code() {
         Some(code) => format!("{error}; close code {code}"),
         None => error.to_string(),
-    })
+    };
+    if let Error::Protocol(ProtocolError::MessageTooBig { .. }) = error {
+        sentence += "; take longer messages by --max-message SIZE";
+    }
+    Failure::abnormal(sentence)
 }
 
 /// Why there is no connection: exit code 1 when a server answered and it was no good, 2 when none was reached.
-pub(super) fn not_connected(uri: &WebSocketUri, error: &ConnectError) -> Failure {
+pub(super) fn not_connected(uri: &WebSocketUri, given: Given, error: &ConnectError) -> Failure {
     match error {
-        ConnectError::Refused(refusal) => Failure::abnormal(format!("refused: {}", refused(error, refusal))),
+        ConnectError::Refused(refusal) => {
+            let way_out = match refusal.status() {
+                401 if !given.credentials => "; say who you are by --user USER:PASSWORD or --bearer TOKEN",
+                _ => "",
+            };
+            Failure::abnormal(format!("refused: {}", refused(error, refusal, way_out)))
+        }
         ConnectError::Redirect(_) => Failure::abnormal(format!("redirected in vain: {error}")),
         ConnectError::Handshake(_) => Failure::abnormal(format!("this is no WebSocket handshake: {error}")),
         ConnectError::Connect(cause) | ConnectError::Resolve(cause) => {
             Failure::usage(format!("could not connect to {}: {cause}", uri.host_header()))
         }
         ConnectError::Proxy(ProxyError::Refused(refusal) | ProxyError::AuthenticationRequired(refusal)) => {
-            Failure::usage(refused(error, refusal))
+            let way_out = match error {
+                ConnectError::Proxy(ProxyError::AuthenticationRequired(_)) if !given.proxy_credentials => PROXY_WANTS,
+                _ => "",
+            };
+            Failure::usage(refused(error, refusal, way_out))
+        }
+        ConnectError::Proxy(ProxyError::NoAcceptableMethod) if !given.proxy_credentials => {
+            Failure::usage(format!("{error}{PROXY_WANTS}"))
         }
         ConnectError::Tls(cause) if is_certificate(cause) => Failure::usage(format!(
             "{error}; trust a certificate by --ca FILE, or take any by --insecure"
@@ -77,8 +103,8 @@ fn tls(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref().and_then(|cause| cause.downcast_ref())
 }
 
-/// The status, its name, where else to go, when to come back, and the first lines of the body.
-fn refused(error: &ConnectError, refusal: &Refusal) -> String {
+/// The status, its name, where else to go, when to come back, what to do, and the first lines of the body.
+fn refused(error: &ConnectError, refusal: &Refusal, way_out: &str) -> String {
     let mut shown = error.to_string();
     let reason = reason_phrase(refusal.status());
     if !reason.is_empty() {
@@ -98,7 +124,7 @@ fn refused(error: &ConnectError, refusal: &Refusal) -> String {
     if let Some(after) = refusal.retry_after() {
         let _ = write!(shown, "; it asks to come back in {} s", after.as_secs());
     }
-    shown + &excerpt(refusal.body())
+    shown + way_out + &excerpt(refusal.body())
 }
 
 /// A URL of a server's without the credentials in it. An `@` behind the authority is none of theirs.
@@ -142,6 +168,9 @@ fn excerpt(body: &[u8]) -> String {
     }
     shown
 }
+
+/// What a proxy wants that was told no credentials.
+const PROXY_WANTS: &str = "; say who you are by --proxy SCHEME://USER:PASSWORD@HOST";
 
 /// Lines of a body that are shown, and characters of each.
 const LINES: usize = 5;

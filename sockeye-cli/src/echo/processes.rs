@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::listen::{self, Signals};
+use crate::plan::Listening;
 use crate::report::{self, Failure};
 
 /// Starts the processes, and waits until all have ended: on SIGINT or SIGTERM they take leave of their clients, on a second
@@ -65,9 +66,9 @@ pub(super) async fn run(count: u16, listeners: usize) -> Result<(), Failure> {
 }
 
 /// Serves as one of the processes, until a signal comes or stdin ends.
-pub(super) async fn serve(engine: Engine, secure: bool) -> Result<(), Failure> {
+pub(super) async fn serve(engine: Engine, plan: &Listening) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    listen::announce(engine.local_addrs(), "ws", secure)?;
+    listen::announce(engine.local_addrs(), "ws", plan.is_secure())?;
     let (tell, told) = oneshot::channel::<()>();
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
@@ -77,7 +78,8 @@ pub(super) async fn serve(engine: Engine, secure: bool) -> Result<(), Failure> {
         () = signals.next() => {}
         _ = told => {}
     }
-    let left = tokio::task::spawn_blocking(move || engine.shutdown(listen::GRACE)).await;
+    let grace = plan.grace;
+    let left = tokio::task::spawn_blocking(move || engine.shutdown(grace)).await;
     let report = left.map_err(|error| Failure::usage(format!("the engine does not end: {error}")))?;
     report::output(format!("{ENDED}{} {}\n", report.closed, report.dropped).as_bytes())
 }

@@ -1,5 +1,6 @@
 //! What `connect` will do.
 
+use std::env;
 use std::time::Duration;
 
 use sockeye::uri::WebSocketUri;
@@ -7,9 +8,9 @@ use sockeye::{Client, ClientBuilder, ConnectError, DeflateOptions, ProxyError};
 
 use super::{header, read};
 use crate::args::{
-    ClientTlsArguments, ConnectArguments, Period, RequestArguments, RouteArguments, without_credentials,
+    ClientTlsArguments, ConnectArguments, Period, RequestArguments, RouteArguments, Secret, without_credentials,
 };
-use crate::connect::Connecting;
+use crate::connect::{Connecting, Given};
 use crate::report::Failure;
 
 pub(super) fn connect(arguments: ConnectArguments) -> Result<Connecting, Failure> {
@@ -29,6 +30,7 @@ pub(super) fn connect(arguments: ConnectArguments) -> Result<Connecting, Failure
     let client = client
         .build()
         .map_err(|error| Failure::usage(format!("--subprotocol: {error}")))?;
+    let given = given(&uri, &arguments);
     let period = connection.ping.map_or(Some(PING_EVERY), Period::duration);
     let latency = match (arguments.latency, period) {
         (true, None) => {
@@ -43,10 +45,33 @@ pub(super) fn connect(arguments: ConnectArguments) -> Result<Connecting, Failure
         uri,
         url: arguments.url,
         client,
+        given,
         binary: arguments.binary,
         reconnect: arguments.reconnect,
         latency,
     })
+}
+
+/// Which credentials there are, for the server and for a proxy, right or wrong.
+fn given(uri: &WebSocketUri, arguments: &ConnectArguments) -> Given {
+    let request = &arguments.request;
+    let in_header = |given: &Secret| header(given).is_ok_and(|(name, _)| name.eq_ignore_ascii_case("Authorization"));
+    // The URL of a proxy has no path, in which there might be others.
+    let has_user = |proxy: &str| proxy.contains('@');
+    Given {
+        credentials: request.user.is_some()
+            || request.bearer.is_some()
+            || uri.username().is_some()
+            || request.header.iter().any(in_header),
+        proxy_credentials: match &arguments.route.proxy {
+            Some(proxy) => has_user(proxy.as_str()),
+            None => PROXY_VARIABLES.iter().any(|name| {
+                let either = [name.to_string(), name.to_ascii_lowercase()];
+                let mut values = either.iter().filter_map(|name| env::var(name).ok());
+                values.any(|proxy| has_user(&proxy))
+            }),
+        },
+    }
 }
 
 /// Adds what a flag asks for, once it is known that it can be done; if not, the flag is told.
@@ -131,6 +156,9 @@ fn tls(mut client: ClientBuilder, arguments: &ClientTlsArguments) -> Result<Clie
     }
     Ok(client.danger_accept_any_certificate(arguments.insecure))
 }
+
+/// Where the environment names proxies.
+const PROXY_VARIABLES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 
 /// How often the library pings unless it is told otherwise.
 const PING_EVERY: Duration = Duration::from_secs(20);

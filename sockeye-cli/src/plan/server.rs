@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::time::Duration;
 
 use sockeye::handshake::OriginPolicy;
 use sockeye::{DeflateOptions, Limits, Listener, Server, ServerOptions, ServerOptionsBuilder, ServerTls, TlsError};
@@ -20,6 +21,8 @@ pub(crate) struct Listening {
     /// Whether other processes of this command listen there already.
     shared: bool,
     pub(crate) options: ServerOptions,
+    /// How long clients have to finish the closing handshake when the server goes away.
+    pub(crate) grace: Duration,
     pub(super) threads: Option<Threads>,
     max_connections: Option<usize>,
     max_per_address: Option<usize>,
@@ -54,6 +57,7 @@ impl Listening {
             addresses,
             shared: false,
             options,
+            grace: arguments.grace.duration(),
             threads: arguments.threads,
             max_connections: arguments.max_connections.map(count),
             max_per_address: arguments.max_per_address.map(count),
@@ -188,7 +192,8 @@ fn options(arguments: &ServerArguments) -> Result<ServerOptionsBuilder, Failure>
     let connection = &arguments.connection;
     let mut options = ServerOptions::builder()
         .max_message_size(connection.max_message.bytes())
-        .handshake_timeout(connection.timeout.duration());
+        .handshake_timeout(connection.timeout.duration())
+        .close_timeout(arguments.grace.duration());
     if let Some(period) = connection.ping {
         options = options.ping_interval(period.duration());
     }

@@ -15,6 +15,7 @@ mod redirect;
 mod refusal;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ use self::refusal::Refusing;
 use crate::driver::Driver;
 use crate::entropy;
 use crate::error::{ConnectError, ProxyError};
+use crate::observe::{self, Watch};
 use crate::opened::Handshake;
 use crate::options::{ClientSettings, SocketOptions};
 use crate::socket::WebSocket;
@@ -153,11 +155,15 @@ impl Client {
             let shared = &*self.shared;
             let deadline = shared.deadline();
             match shared
-                .by(deadline, shared.open(io, &uri, &shared.settings.handshake))
+                .by(deadline, shared.open(io, &uri, &shared.settings.handshake, |_| None))
                 .await
             {
                 Ok(ws) => Ok(ws),
-                Err(failure) => Err(failure.into_error(deadline).await),
+                Err(failure) => {
+                    let error = failure.into_error(deadline).await;
+                    observe::connect_failed(&uri, &error);
+                    Err(error)
+                }
             }
         })
     }
@@ -300,8 +306,14 @@ impl Shared {
         making.await.map_err(|error| error.to_string())?
     }
 
-    /// The opening handshake.
-    async fn open<T>(&self, mut io: T, uri: &WebSocketUri, options: &ClientOptions) -> Result<WebSocket<T>, Failure<T>>
+    /// The opening handshake. `peer` tells who is at the other end of the transport, for those who watch.
+    async fn open<T>(
+        &self,
+        mut io: T,
+        uri: &WebSocketUri,
+        options: &ClientOptions,
+        peer: impl FnOnce(&T) -> Option<SocketAddr>,
+    ) -> Result<WebSocket<T>, Failure<T>>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
@@ -334,7 +346,8 @@ impl Shared {
         #[cfg(feature = "deflate")]
         let connection = connection.with_deflate(established.deflate());
         let handshake = Handshake::established(&established, uri.clone());
-        let driver = Driver::new(io, connection, input, &self.socket);
+        let watch = Watch::client(uri, || peer(&io));
+        let driver = Driver::new(io, connection, input, &self.socket, watch);
         Ok(WebSocket::new(driver, handshake))
     }
 }

@@ -10,19 +10,27 @@ use sockeye_proto::uri::WebSocketUri;
 
 use super::{Failure, Shared, Visited};
 use crate::error::{ConnectError, RedirectError};
+use crate::observe;
 use crate::socket::WebSocket;
 use crate::transport::Stream;
 
 /// Connects to `uri`, or to where its server sends us.
 pub(super) async fn follow(shared: &Shared, mut uri: WebSocketUri) -> Result<WebSocket<Stream>, ConnectError> {
+    let opened = follow_from(shared, &mut uri).await;
+    opened.inspect_err(|error| observe::connect_failed(&uri, error))
+}
+
+/// The same, which leaves in `uri` where it got to.
+async fn follow_from(shared: &Shared, uri: &mut WebSocketUri) -> Result<WebSocket<Stream>, ConnectError> {
     let deadline = shared.deadline();
     let mut options = Cow::Borrowed(&shared.settings.handshake);
     let mut visited = Visited::Named;
     let mut left = shared.redirects;
     loop {
         let opening = async {
-            let stream = shared.transport(&uri, visited).await?;
-            shared.open(stream, &uri, &options).await
+            let stream = shared.transport(uri, visited).await?;
+            let peer = |stream: &Stream| stream.peer_addr().ok();
+            shared.open(stream, uri, &options, peer).await
         };
         let location = match shared.by(deadline, opening).await {
             Err(Failure::Refused(refusing)) if shared.redirects > 0 => match location(&refusing.response) {
@@ -44,7 +52,7 @@ pub(super) async fn follow(shared: &Shared, mut uri: WebSocketUri) -> Result<Web
             options.to_mut().remove_credentials();
             visited = Visited::Redirected;
         }
-        uri = target;
+        *uri = target;
     }
 }
 

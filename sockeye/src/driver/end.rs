@@ -71,7 +71,16 @@ impl<T> Driver<T> {
         }
     }
 
+    /// The same for an error that is being told.
+    pub(super) fn end_by(&mut self, error: &Error) {
+        self.watch.ends_by(error);
+        self.end();
+    }
+
     fn end_with(&mut self, failure: Option<Error>) {
+        if let Some(error) = &failure {
+            self.watch.ends_by(error);
+        }
         self.timer.start_closing();
         self.rare().failure = failure;
         self.ending = Ending::Shutdown;

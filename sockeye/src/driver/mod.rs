@@ -80,10 +80,10 @@ pub(crate) struct Wakers<'a, 'b, 'c> {
 }
 
 impl<T> Driver<T> {
-    pub(crate) fn new(io: T, connection: Connection, input: BytesMut, options: &SocketOptions) -> Self {
+    pub(crate) fn new(io: T, connection: Connection, input: BytesMut, options: &SocketOptions, watch: Watch) -> Self {
         Self {
             outlet: Outlet::new(io),
-            watch: Watch::new(connection.role()),
+            watch,
             connection,
             input: Input::new(input),
             replies: Vec::new(),

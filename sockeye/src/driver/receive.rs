@@ -77,7 +77,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 return self.poll_input(cx).map(|read| match read {
                     Ok(()) => Ok(Found::Input),
                     Err(error) => {
-                        self.end();
+                        self.end_by(&error);
                         Err(error)
                     }
                 });
@@ -168,7 +168,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             match self.poll_input(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
-                    self.end();
+                    self.end_by(&error);
                     return Poll::Ready(Err(*error));
                 }
                 Poll::Pending => return Poll::Pending,

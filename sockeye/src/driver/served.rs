@@ -33,13 +33,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Served<T> {
 }
 
 impl<T> Driver<T> {
-    /// The driver of a connection that a server may hold, and that is watched.
-    pub(crate) fn served_by(mut self, served: Option<Served<T>>, watch: Watch) -> Self {
+    /// The driver of a connection that a server may hold.
+    pub(crate) fn served_by(mut self, served: Option<Served<T>>) -> Self {
         if let Some(served) = &served {
             served.place.opened();
         }
         self.served = served;
-        self.watch = watch;
         self
     }
 
@@ -183,6 +182,10 @@ impl<T> Drop for Driver<T> {
             && clean
         {
             served.place.closed();
+        }
+        // A transport that broke where something was sent, and nobody received any more.
+        if !clean {
+            self.watch.ends_by_transport(|| self.outlet.lock().broken());
         }
         self.watch.closed(&self.connection, clean);
     }

@@ -122,7 +122,14 @@ impl<T> Driver<T> {
     /// The error for a closing handshake that was not finished: what it was begun for, if that was a limit of ours.
     pub(super) fn closing_timed_out(&mut self) -> Error {
         let expired = self.rare.as_ref().and_then(|rare| rare.expired);
-        Error::Timeout(expired.unwrap_or(Timeout::Close))
+        self.timed_out(expired.unwrap_or(Timeout::Close))
+    }
+
+    /// The error for a connection that is given up, be it by who sends or who receives.
+    fn timed_out(&mut self, timeout: Timeout) -> Error {
+        let error = Error::Timeout(timeout);
+        self.watch.ends_by(&error);
+        error
     }
 
     /// The round-trip time that was measured last.
@@ -195,7 +202,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                     }
                 }
                 Due::TimedOut(Timeout::Close) => return Poll::Ready(self.closing_timed_out()),
-                Due::TimedOut(timeout) => return Poll::Ready(Error::Timeout(timeout)),
+                Due::TimedOut(timeout) => return Poll::Ready(self.timed_out(timeout)),
             }
         }
     }

@@ -38,7 +38,7 @@ impl Count {
     }
 
     pub(super) fn failed(&self, reason: &'static str) {
-        counter!("sockeye_handshakes_failed_total", "reason" => reason).increment(1);
+        counter!("sockeye_handshakes_failed_total", "role" => self.role, "reason" => reason).increment(1);
     }
 }
 

@@ -2,17 +2,23 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::net::SocketAddr;
 
 use sockeye_proto::close::CloseFrame;
-use sockeye_proto::connection::Role;
+use sockeye_proto::uri::WebSocketUri;
 
+use crate::error::Error;
 use crate::server::Address;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trace;
 
 impl Trace {
-    pub(super) fn new(_role: Role, _peer: Option<&Address>) -> Self {
+    pub(super) fn server(_peer: Option<&Address>) -> Self {
+        Self
+    }
+
+    pub(super) fn client(_uri: &WebSocketUri, _peer: impl FnOnce() -> Option<SocketAddr>) -> Self {
         Self
     }
 
@@ -20,7 +26,11 @@ impl Trace {
 
     pub(super) fn close_received(&self, _frame: Option<&CloseFrame>) {}
 
-    pub(super) fn closed(&self, _code: u16, _clean: bool) {}
+    pub(super) fn ends_by(&mut self, _error: &Error) {}
+
+    pub(super) fn ends_by_transport(&mut self, _broken: impl FnOnce() -> Option<io::Error>) {}
+
+    pub(super) fn closed(&self, _code: u16, _sent: Option<u16>, _clean: bool) {}
 
     pub(super) fn failed(&self, _error: &(dyn StdError + 'static)) {}
 

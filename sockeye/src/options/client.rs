@@ -85,7 +85,8 @@ macro_rules! client_options {
                 self
             }
 
-            /// How large the response's head may be.
+            /// How large the response's head may be. Default: 8 KiB for the first line and for each header, 100 headers, 64 KiB
+            /// in all. The headers are kept while the connection lasts.
             pub fn handshake_limits(mut self, limits: sockeye_proto::handshake::HandshakeLimits) -> Self {
                 self.settings.limits = limits;
                 self
@@ -114,7 +115,8 @@ macro_rules! client_options {
 macro_rules! tls_options {
     ($builder:ty) => {
         impl $builder {
-            /// Whose certificates are taken. Default: the platform's, or those in `SSL_CERT_FILE`.
+            /// Whose certificates are taken. Default: the platform's, or instead of them those that
+            /// `SSL_CERT_FILE`, or else `SSL_CERT_DIR`, names.
             pub fn roots(mut self, roots: crate::transport::tls::Roots) -> Self {
                 self.settings.tls_mut().roots = roots;
                 self

@@ -185,7 +185,8 @@ impl ServerOptionsBuilder {
         self
     }
 
-    /// How large the request's head may be.
+    /// How large the request's head may be; a larger one is answered with 414 or 431. Default: 8 KiB for the first line and for
+    /// each header, 100 headers, 64 KiB in all, which is what a handshake may take of memory.
     pub fn handshake_limits(mut self, limits: HandshakeLimits) -> Self {
         self.shared.limits = limits;
         self

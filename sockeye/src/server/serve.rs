@@ -52,7 +52,7 @@ impl Incoming {
         #[cfg(feature = "tls")] tls: Option<ServerTls>,
     ) -> Self {
         let (handshake, place) = room.give(peer.ip());
-        let watch = Watch::server(&peer);
+        let watch = Watch::server(Some(&peer));
         Self {
             parts: Box::new(Parts {
                 accepted,
@@ -133,14 +133,15 @@ impl Parts {
             #[cfg(not(feature = "tls"))]
             let stream = plain(self.accepted);
             let secure = stream.is_secure();
-            Upgrade::read_until(stream, secure, &options, deadline).await
+            Upgrade::read_until(stream, secure, &options, deadline, self.watch).await
         };
         let place = match self.place {
             Ok(place) => place,
             Err(full) => {
                 let upgrade = reading.await?;
                 let retry_after = self.handshake.0.retry_after();
-                upgrade.reject(unavailable(&format!("{full}\n"), retry_after)?).await?;
+                let rejection = unavailable(&format!("{full}\n"), retry_after)?;
+                upgrade.answer(&rejection).await?;
                 return Err(AcceptError::Full(full));
             }
         };
@@ -150,7 +151,7 @@ impl Parts {
             peer: self.peer,
             _handshake: self.handshake,
         };
-        Ok(upgrade.admitted(admission, self.watch))
+        Ok(upgrade.admitted(admission))
     }
 }
 

@@ -89,7 +89,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
     ///
     /// Dropping the future drops the transport.
     pub fn read(io: T, options: &ServerOptions) -> impl Future<Output = Result<Self, AcceptError>> {
-        Box::pin(async move { Self::read_until(io, false, options, options.deadline()).await })
+        Box::pin(async move {
+            let watch = Watch::server(None);
+            let reading = Self::read_until(io, false, options, options.deadline(), watch.clone()).await;
+            reading.inspect_err(|error| watch.failed(error))
+        })
     }
 
     pub(super) async fn read_until(
@@ -97,6 +101,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
         secure: bool,
         options: &ServerOptions,
         deadline: Instant,
+        watch: Watch,
     ) -> Result<Self, AcceptError> {
         let mut reader = RequestReader::new(options.shared.limits);
         let mut input = BytesMut::new();
@@ -114,7 +119,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
                         input,
                         deadline,
                         admission: None,
-                        watch: Watch::new(Role::Server),
+                        watch,
                     });
                 }
                 Err(error) => {
@@ -201,7 +206,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
             if let Some(place) = self.place().filter(|place| place.leaving().is_some()) {
                 let rejection = unavailable("the server shuts down\n", place.retry_after())?;
                 self.watch.failed(&AcceptError::ShuttingDown);
-                self.reject(rejection).await?;
+                self.answer(&rejection).await?;
                 return Err(AcceptError::ShuttingDown);
             }
             let mut accepted = match options.negotiate(&self.request) {
@@ -226,17 +231,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
             #[cfg(feature = "deflate")]
             let connection = connection.with_deflate(accepted.deflate());
             let handshake = Handshake::accepted(&accepted);
-            let driver = Driver::new(self.io, connection, self.input, &options.shared.socket);
+            let driver = Driver::new(self.io, connection, self.input, &options.shared.socket, self.watch);
             let served = self.admission.map(|admission| admission.served);
-            Ok(WebSocket::new(driver.served_by(served, self.watch), handshake))
+            Ok(WebSocket::new(driver.served_by(served), handshake))
         })
     }
 
     async fn refuse(self, rejection: Rejection) -> Result<WebSocket<T>, AcceptError> {
-        let error = AcceptError::Rejected(rejection.clone());
-        self.watch.failed(&error);
-        self.reject(rejection).await?;
-        Err(error)
+        self.reject(rejection.clone()).await?;
+        Err(AcceptError::Rejected(rejection))
     }
 
     fn place(&self) -> Option<&Arc<Place>> {
@@ -252,12 +255,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
     /// # Cancel safety
     ///
     /// Dropping the future drops the transport.
-    pub fn reject(mut self, rejection: Rejection) -> impl Future<Output = Result<(), AcceptError>> {
+    pub fn reject(self, rejection: Rejection) -> impl Future<Output = Result<(), AcceptError>> {
         Box::pin(async move {
-            let mut response = Vec::new();
-            rejection.write_http1(&mut response);
-            self.finish(response, rejection.body()).await
+            self.watch.rejected(&rejection);
+            self.answer(&rejection).await
         })
+    }
+
+    /// Sends a refusal of which those who watch are told otherwise.
+    pub(super) async fn answer(mut self, rejection: &Rejection) -> Result<(), AcceptError> {
+        let mut response = Vec::new();
+        rejection.write_http1(&mut response);
+        self.finish(response, rejection.body()).await
     }
 
     /// Answers a request that is no upgrade, with a page say, and ends the connection. The response says so by
@@ -301,9 +310,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Upgrade<T> {
 }
 
 impl Upgrade<Stream> {
-    pub(super) fn admitted(mut self, admission: Admission<Stream>, watch: Watch) -> Self {
+    pub(super) fn admitted(mut self, admission: Admission<Stream>) -> Self {
         self.admission = Some(admission);
-        self.watch = watch;
         self
     }
 }

@@ -1,5 +1,7 @@
 //! What the request says, and what is never shown of it (H6, H10).
 
+#[cfg(feature = "deflate")]
+use sockeye::DeflateOptions;
 use sockeye::handshake::{Headers, OriginPolicy};
 use sockeye::{Client, ClientBuilder, ConnectError, ServerOptions, Upgrade};
 
@@ -111,6 +113,38 @@ async fn the_response_stays_readable() {
     assert_eq!(ws.headers().text("X-Who"), Some("me"));
     assert_eq!(ws.headers().text("Upgrade"), Some("websocket"));
     assert!(site.heads()[0].starts_with("GET /path?query HTTP/1.1\r\n"));
+    assert_eq!(
+        (ws.subprotocol(), ws.headers().text("Sec-WebSocket-Extensions")),
+        (None, None)
+    );
+}
+
+/// What was agreed on, as the connection knows it and as the server said it.
+#[cfg(feature = "deflate")]
+#[tokio::test]
+async fn the_response_says_what_was_chosen() {
+    let options = ServerOptions::builder()
+        .subprotocol("chat")
+        .deflate(DeflateOptions::server())
+        .build()
+        .unwrap();
+    let (near, far) = tokio::io::duplex(4096);
+    let client = Client::builder()
+        .subprotocol("nope")
+        .subprotocol("chat")
+        .deflate(DeflateOptions::client())
+        .build()
+        .unwrap();
+    let (ws, accepted) = tokio::join!(
+        client.connect_over(near, "ws://localhost/"),
+        sockeye::accept(far, &options)
+    );
+    let (ws, _accepted) = (ws.unwrap(), accepted.unwrap());
+    assert_eq!(ws.subprotocol(), Some("chat"));
+    assert_eq!(ws.headers().text("Sec-WebSocket-Protocol"), Some("chat"));
+    assert!(ws.is_compressed());
+    let extensions = ws.headers().text("Sec-WebSocket-Extensions").unwrap();
+    assert!(extensions.starts_with("permessage-deflate"), "{extensions}");
 }
 
 /// A connection may be made in a task of its own, on whatever thread.

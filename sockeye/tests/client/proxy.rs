@@ -357,7 +357,33 @@ async fn the_environment() {
     }
 }
 
-/// The other process of the test above; by itself it has nothing to do.
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn the_environment_for_wss() {
+    let servers = Servers::new().await;
+    let Some(proxy) = tinyproxy("environment-wss", "BasicAuth alice s3cret") else {
+        return;
+    };
+    let directory = directory("environment-wss-ca");
+    let ca = directory.join("ca.pem");
+    std::fs::write(&ca, servers.authority.pem()).unwrap();
+    let through = format!("http://alice:s3cret@127.0.0.1:{}", proxy.port);
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    for variables in [
+        [("HTTPS_PROXY", through.clone()), ("HTTP_PROXY", nobody.clone())],
+        [("https_proxy", through.clone()), ("ALL_PROXY", nobody)],
+    ] {
+        let more = [
+            ("SSL_CERT_FILE", ca.display().to_string()),
+            ("SOCKEYE_TEST_URL", format!("wss://localhost:{}/", servers.wss.port())),
+            ("SOCKEYE_TEST_THROUGH", through.clone()),
+        ];
+        in_environment("proxy::a_client_in_an_environment", [&variables[..], &more].concat()).await;
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// The other process of the tests above; by itself it has nothing to do.
 #[tokio::test]
 async fn a_client_in_an_environment() {
     let Ok(url) = std::env::var("SOCKEYE_TEST_URL") else {

@@ -184,10 +184,28 @@ async fn ssl_cert_file_names_whom_to_trust() {
     std::fs::write(&path, authority.pem()).unwrap();
     let address = echo(|server| server.with_tls(authority.server("localhost"))).await;
     let url = format!("wss://localhost:{}/", address.port());
+    let other = directory.join("other");
+    std::fs::write(&other, Authority::new().pem()).unwrap();
     let path = path.to_str().unwrap().to_owned();
-    for path in [path.clone(), path + ".not"] {
-        let variables = vec![("SSL_CERT_FILE", path), ("SOCKEYE_TEST_URL", url.clone())];
-        in_environment("tls::a_client_with_ssl_cert_file", variables).await;
+    let other = other.to_str().unwrap().to_owned();
+    // The directory, in which both are, does not count beside the file.
+    let directories = directory.to_str().unwrap().to_owned();
+    for (variables, expected) in [
+        (vec![("SSL_CERT_FILE", path.clone())], "trusted"),
+        (vec![("SSL_CERT_FILE", path + ".not")], "unreadable"),
+        (vec![("SSL_CERT_FILE", other.clone())], "untrusted"),
+        (
+            vec![("SSL_CERT_FILE", other), ("SSL_CERT_DIR", directories.clone())],
+            "untrusted",
+        ),
+        #[cfg(target_os = "linux")]
+        (vec![("SSL_CERT_DIR", directories)], "trusted"),
+    ] {
+        let more = [
+            ("SOCKEYE_TEST_URL", url.clone()),
+            ("SOCKEYE_TEST_EXPECTED", expected.to_owned()),
+        ];
+        in_environment("tls::a_client_with_ssl_cert_file", [&variables[..], &more].concat()).await;
     }
     std::fs::remove_dir_all(directory).unwrap();
 }
@@ -198,15 +216,12 @@ async fn a_client_with_ssl_cert_file() {
     let Ok(url) = std::env::var("SOCKEYE_TEST_URL") else {
         return;
     };
-    let path = std::env::var("SSL_CERT_FILE").unwrap();
-    let connected = sockeye::connect(&url).await;
-    if path.ends_with(".not") {
-        match connected {
-            Err(ConnectError::TlsUnavailable(why)) => assert!(why.contains("SSL_CERT_FILE"), "{why}"),
-            other => panic!("{other:?}"),
-        }
-    } else {
-        exchange(connected.unwrap()).await;
+    let expected = std::env::var("SOCKEYE_TEST_EXPECTED").unwrap();
+    match (&*expected, sockeye::connect(&url).await) {
+        ("trusted", Ok(ws)) => exchange(ws).await,
+        ("untrusted", Err(ConnectError::Tls(_))) => {}
+        ("unreadable", Err(ConnectError::TlsUnavailable(why))) => assert!(why.contains("SSL_CERT_FILE"), "{why}"),
+        (_, other) => panic!("{other:?}, and not {expected}"),
     }
 }
 

@@ -7,9 +7,12 @@ use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
     with_local_recorder,
 };
-use sockeye::{CloseCode, Server};
+use sockeye::{Client, CloseCode, Server};
+use tokio::net::TcpListener;
 
-use crate::common::{bound, connect, http, upgrade};
+#[cfg(feature = "axum")]
+use crate::common::http;
+use crate::common::{bound, connect};
 
 /// Values by name and labels.
 #[derive(Clone, Default)]
@@ -94,7 +97,9 @@ fn connections_handshakes_and_handlers_are_counted() {
         ("sockeye_connections_opened_total{role=client}", 2),
         ("sockeye_connections_closed_total{role=server,code=4xxx,clean=true}", 1),
         ("sockeye_connections_closed_total{role=client,code=4xxx,clean=true}", 1),
-        ("sockeye_handshakes_failed_total{reason=rejected}", 1),
+        ("sockeye_handshakes_failed_total{role=server,reason=rejected}", 1),
+        ("sockeye_handshakes_failed_total{role=client,reason=rejected}", 1),
+        ("sockeye_handshakes_failed_total{role=client,reason=connect}", 1),
         ("sockeye_handlers_failed_total{how=panic}", 1),
     ] {
         assert_eq!(values.value(name), value, "{name} in {:?}", values.lock());
@@ -120,9 +125,67 @@ async fn scenario(values: &Values) {
     crashing.send("boom").await.unwrap();
     assert_eq!(crashing.recv().await.unwrap(), None);
     drop(crashing);
-    let refused = http(address, &upgrade("/", "Origin: http://evil.example\r\n")).await;
-    assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+    let stranger = Client::builder().origin("http://evil.example").build().unwrap();
+    stranger.connect(&format!("ws://{address}/")).await.unwrap_err();
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = free.local_addr().unwrap();
+    drop(free);
+    connect(nobody).await.unwrap_err();
     while server.connections() > 0 {
         tokio::task::yield_now().await;
+    }
+}
+
+/// What hyper's and axum's servers refuse, and a page that a route has beside its WebSocket is no refusal.
+#[cfg(feature = "axum")]
+#[test]
+fn refusals_inside_others_servers_are_counted() {
+    use axum::response::{IntoResponse, Response};
+    use sockeye::axum::WebSocketUpgrade;
+    use sockeye::handshake::Rejection;
+
+    async fn route(ws: Option<WebSocketUpgrade>) -> Response {
+        match ws {
+            Some(ws) if ws.request().path() == "/private" => ws.reject(Rejection::new(401)),
+            Some(ws) => ws.on_upgrade(async |mut ws| drop(ws.recv().await)),
+            None => "a page".into_response(),
+        }
+    }
+
+    let values = Values::default();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    with_local_recorder(&values, || {
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let app = axum::Router::new().fallback(route);
+            tokio::spawn(async move { axum::serve(listener, app).await });
+            let page = http(
+                address,
+                "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+            )
+            .await;
+            assert!(page.ends_with("a page"), "{page}");
+            assert_eq!(
+                values.value("sockeye_handshakes_failed_total{role=server,reason=rejected}"),
+                0
+            );
+            let stranger = Client::builder().origin("http://evil.example").build().unwrap();
+            stranger.connect(&format!("ws://{address}/")).await.unwrap_err();
+            let client = Client::builder().build().unwrap();
+            client.connect(&format!("ws://{address}/private")).await.unwrap_err();
+            let mut ws = connect(address).await.unwrap();
+            ws.close(CloseCode::NORMAL, "").await.unwrap();
+        });
+    });
+    for (name, value) in [
+        ("sockeye_handshakes_failed_total{role=server,reason=rejected}", 2),
+        ("sockeye_handshakes_failed_total{role=client,reason=rejected}", 2),
+        ("sockeye_connections_opened_total{role=server}", 1),
+    ] {
+        assert_eq!(values.value(name), value, "{name} in {:?}", values.lock());
     }
 }

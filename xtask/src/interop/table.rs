@@ -301,7 +301,8 @@ Written by `cargo xtask interop`, which runs all of this; CI does on every chang
 - **compression**: permessage-deflate is agreed on, and all of the above holds with it; without it, nobody compresses.
 
 The first sender is the client. Where \"Sockeye begins\", its server sends the fragments, the ping and the Close, and the client
-puts them together, answers, and reads the Close's code and reason. Servers that can be told to close do that as well.
+puts them together, answers, and reads the Close's code and reason; then it closes another connection, and the server tells
+which code and reason came. Servers that can be told to close do that as well.
 ";
 
 #[cfg(test)]

@@ -23,7 +23,9 @@ use super::{ALPN_HTTP1, certificates, provider};
 #[non_exhaustive]
 pub enum Roots {
     /// The operating system's, by its own verifier where it has one (the default). If `SSL_CERT_FILE` is set, the
-    /// certificates in that file instead. On Unix `SSL_CERT_DIR` is honoured too.
+    /// certificates in that file instead, on every platform, and nobody's else: `SSL_CERT_DIR` has no say beside it. If
+    /// `SSL_CERT_DIR` alone is set, where the system has no verifier of its own (Linux, the BSDs), the certificates in
+    /// those directories instead.
     #[default]
     Platform,
     /// Those of Mozilla, as they were when the program was built: for images without any.
