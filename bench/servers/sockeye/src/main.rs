@@ -29,11 +29,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         let room = args.broadcast.then(|| broadcast::channel(ROOM).0);
         for number in 0.. {
             let incoming = server.accept().await?;
-            // Each in a task of its own: one that could be either would be as large as the larger.
+            // Each kind in a task of its own: one that could be either would be as large as the larger.
             match &room {
-                Some(room) => tokio::spawn(served(attend(incoming, number, room.subscribe(), room.clone()))),
-                None => tokio::spawn(served(echo(incoming))),
-            };
+                Some(room) => {
+                    let room = room.clone();
+                    tokio::spawn(async move { report(attend(incoming, number, room.subscribe(), room).await) });
+                }
+                None => {
+                    tokio::spawn(async move { report(echo(incoming).await) });
+                }
+            }
         }
         Ok(())
     })
@@ -41,8 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 type Served = Result<(), Box<dyn Error + Send + Sync>>;
 
-async fn served(connection: impl Future<Output = Served>) {
-    if let Err(error) = connection.await {
+fn report(served: Served) {
+    if let Err(error) = served {
         eprintln!("{error}");
     }
 }
