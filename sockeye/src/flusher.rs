@@ -4,10 +4,12 @@
 //! leave in one write. Usually `recv` writes them, when it has found the last message. But the task may never call it
 //! again: it may sleep, wait for something else, or be dropped. So the first message that is left also wakes a task of the
 //! runtime, which runs when the sender yields, and writes what is still there by then. There is one such task for each
-//! thread and runtime, woken once a batch, and no timer.
+//! thread and runtime, woken once for all that the thread does before it gets to it, and no timer. Where `recv` has written
+//! the messages first, as is usual, it takes its output out of the task's queue again: the task would find it cold.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::ptr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use tokio::runtime::{Handle, Id};
@@ -18,40 +20,38 @@ pub(crate) trait Flush: Send + Sync {
     fn flush_soon(self: Arc<Self>);
 }
 
-/// Has `output` flushed when the running task yields. Gives it back where there is no runtime to do it.
-pub(crate) fn register(output: Arc<dyn Flush>) -> Result<(), Arc<dyn Flush>> {
+/// Has `output` flushed when the running task yields. Whether there is a runtime to do it.
+pub(crate) fn register(output: Arc<dyn Flush>) -> bool {
     let Ok(runtime) = Handle::try_current() else {
-        return Err(output);
+        return false;
     };
-    let queue = FLUSHERS.try_with(|flushers| queue_of(&mut flushers.borrow_mut(), &runtime));
-    match queue {
-        Ok(queue) => {
-            queue.push(output);
-            Ok(())
-        }
-        Err(_) => Err(output),
-    }
+    let registered = FLUSHERS.try_with(|flushers| queue_of(&mut flushers.borrow_mut(), &runtime).push(output));
+    registered.is_ok()
+}
+
+/// Takes `output` out of the queue again, if this thread has registered nothing since. Whether it did.
+pub(crate) fn unregister<F>(output: &Arc<F>) -> bool {
+    let last = FLUSHERS.try_with(|flushers| {
+        let flushers = flushers.borrow();
+        flushers.iter().find_map(|flusher| flusher.queue.pop(output))
+    });
+    matches!(last, Ok(Some(_)))
 }
 
 /// The queue of this thread's flusher in `runtime`, which is started if need be.
-fn queue_of(flushers: &mut Vec<Flusher>, runtime: &Handle) -> Arc<Queue> {
+fn queue_of<'a>(flushers: &'a mut Vec<Flusher>, runtime: &Handle) -> &'a Queue {
     let id = runtime.id();
-    if let Some(queue) = flushers
+    let known = flushers
         .iter()
-        .find(|flusher| flusher.runtime == id)
-        .and_then(|flusher| flusher.queue.upgrade())
-    {
-        return queue;
-    }
-    // A queue dies with the task that works through it, and so with its runtime.
-    flushers.retain(|flusher| flusher.queue.strong_count() > 0);
-    let queue = Arc::new(Queue::default());
-    flushers.push(Flusher {
-        runtime: id,
-        queue: Arc::downgrade(&queue),
+        .position(|flusher| flusher.runtime == id && flusher.is_alive());
+    let at = known.unwrap_or_else(|| {
+        flushers.retain(Flusher::is_alive);
+        let queue = Arc::new(Queue::default());
+        runtime.spawn(work_through(queue.clone()));
+        flushers.push(Flusher { runtime: id, queue });
+        flushers.len() - 1
     });
-    runtime.spawn(work_through(queue.clone()));
-    queue
+    &flushers[at].queue
 }
 
 async fn work_through(queue: Arc<Queue>) {
@@ -66,7 +66,14 @@ async fn work_through(queue: Arc<Queue>) {
 
 struct Flusher {
     runtime: Id,
-    queue: Weak<Queue>,
+    queue: Arc<Queue>,
+}
+
+impl Flusher {
+    /// Whether the task that works through the queue is there: it has the queue's other owner, and ends with its runtime.
+    fn is_alive(&self) -> bool {
+        Arc::strong_count(&self.queue) > 1
+    }
 }
 
 #[derive(Default)]
@@ -76,27 +83,39 @@ struct Queue(Mutex<Waiting>);
 #[derive(Default)]
 struct Waiting {
     outputs: Vec<Arc<dyn Flush>>,
+    /// The task, until it is woken.
     flusher: Option<Waker>,
 }
 
 impl Queue {
     fn push(&self, output: Arc<dyn Flush>) {
-        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.lock();
         queue.outputs.push(output);
-        if queue.outputs.len() == 1
-            && let Some(flusher) = &queue.flusher
-        {
-            flusher.wake_by_ref();
+        if let Some(flusher) = queue.flusher.take() {
+            drop(queue);
+            flusher.wake();
+        }
+    }
+
+    /// Takes out `output` if it is the last.
+    fn pop<F>(&self, output: &Arc<F>) -> Option<Arc<dyn Flush>> {
+        let mut queue = self.lock();
+        let last = queue.outputs.last()?;
+        if ptr::addr_eq(Arc::as_ptr(last), Arc::as_ptr(output)) {
+            queue.outputs.pop()
+        } else {
+            None
         }
     }
 
     fn take(&self, flusher: &Waker) -> Vec<Arc<dyn Flush>> {
-        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut queue.flusher {
-            Some(known) => known.clone_from(flusher),
-            none => *none = Some(flusher.clone()),
-        }
+        let mut queue = self.lock();
+        queue.flusher = Some(flusher.clone());
         std::mem::take(&mut queue.outputs)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use try_lock::{Locked, TryLock};
 
 use crate::flusher::{self, Flush};
 use crate::output::Output;
@@ -15,13 +16,31 @@ use crate::pool;
 /// A transport behind a lock that is held for the length of one poll.
 pub(crate) struct Outlet<T> {
     inner: Mutex<Inner<T>>,
+    /// The output while it is corked: the one who sends appends to it without the other lock, which would be taken and given
+    /// back for each message of a burst. Nobody waits for this one. It is taken by the one who sends for as long as it takes
+    /// to encode a message, and by others for a move, with the other lock held.
+    corked: TryLock<Option<Box<Output>>>,
+}
+
+/// Corked output, to append to.
+pub(crate) struct Corked<'a>(Locked<'a, Option<Box<Output>>>);
+
+impl Corked<'_> {
+    /// The frames; `None` where there is so much that it is to be written.
+    #[inline]
+    pub(crate) fn bytes(&mut self) -> Option<&mut Vec<u8>> {
+        let output = self.0.as_mut().filter(|output| output.unwritten() <= CORKED)?;
+        Some(output.bytes())
+    }
 }
 
 /// What the lock guards.
 pub(crate) struct Inner<T> {
     pub(crate) io: T,
-    /// While there is any.
+    /// While there is any, and it is not corked.
     output: Option<Box<Output>>,
+    /// Whether the output is in [`Outlet::corked`].
+    corked: bool,
     /// Bytes that have gone out since the beginning.
     taken: u64,
     /// How many of these were also flushed: TLS holds back what the socket has no room for.
@@ -49,6 +68,7 @@ impl<T> Outlet<T> {
             inner: Mutex::new(Inner {
                 io,
                 output: None,
+                corked: false,
                 taken: 0,
                 flushed: 0,
                 progress: false,
@@ -59,12 +79,55 @@ impl<T> Outlet<T> {
                 blocked: false,
                 waiting: None,
             }),
+            corked: TryLock::new(None),
         })
     }
 
-    /// The lock is never held across anything that can panic and leave what it guards in between.
+    /// Takes the lock, and the output that is corked out of its cork. For the one who sends and receives.
+    #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner<T>> {
+        let mut inner = self.lock_inner();
+        while inner.corked {
+            // Nobody but the caller appends to it, and so has taken it.
+            self.uncork(&mut inner);
+        }
+        inner
+    }
+
+    /// The same for another, unless something is being sent at this moment.
+    fn try_lock(&self) -> Option<MutexGuard<'_, Inner<T>>> {
+        let mut inner = self.lock_inner();
+        if inner.corked {
+            self.uncork(&mut inner);
+        }
+        (!inner.corked).then_some(inner)
+    }
+
+    /// The lock is never held across anything that can panic and leave what it guards in between.
+    fn lock_inner(&self) -> MutexGuard<'_, Inner<T>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cold]
+    fn uncork(&self, inner: &mut Inner<T>) {
+        if let Some(mut corked) = self.corked.try_lock() {
+            inner.output = corked.take();
+            inner.corked = false;
+        }
+    }
+
+    /// The output has left: the flusher need not come by.
+    #[inline]
+    pub(crate) fn unregister(self: &Arc<Self>, inner: &mut Inner<T>) {
+        if inner.registered && flusher::unregister(self) {
+            inner.registered = false;
+        }
+    }
+
+    /// The output, if it is corked, for the one who sends.
+    #[inline]
+    pub(crate) fn corked(&self) -> Option<Corked<'_>> {
+        self.corked.try_lock().map(Corked)
     }
 }
 
@@ -82,6 +145,14 @@ impl<T: AsyncWrite + Unpin + Send + 'static> Outlet<T> {
     ) -> Result<(), MutexGuard<'a, Inner<T>>> {
         if inner.unwritten() > CORKED || inner.broken.is_some() {
             return Err(inner);
+        }
+        // Where a task waits for room to write, it is to find what there is.
+        if !inner.relieved
+            && !inner.blocked
+            && let Some(mut corked) = self.corked.try_lock()
+        {
+            *corked = inner.output.take();
+            inner.corked = true;
         }
         if inner.registered {
             return Ok(());
@@ -105,9 +176,9 @@ impl<T: AsyncWrite + Unpin + Send + 'static> Outlet<T> {
 
     #[cold]
     fn register(self: &Arc<Self>) -> bool {
-        let registered = flusher::register(self.clone()).is_ok();
+        let registered = flusher::register(self.clone());
         if !registered {
-            self.lock().registered = false;
+            self.lock_inner().registered = false;
         }
         registered
     }
@@ -255,7 +326,11 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
 
 impl<T: AsyncWrite + Unpin + Send + 'static> Flush for Outlet<T> {
     fn flush_soon(self: Arc<Self>) {
-        let mut inner = self.lock();
+        let Some(mut inner) = self.try_lock() else {
+            // The task has not yielded: it is on another thread, and sends. Once more, then.
+            self.register();
+            return;
+        };
         inner.registered = false;
         if (inner.unwritten() == 0 && !inner.unflushed) || inner.broken.is_some() || inner.relieved {
             return;

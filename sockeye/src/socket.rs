@@ -329,8 +329,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         match self.driver.small_message() {
             Some(message) => Poll::Ready(Ok(Some(message))),
-            None => with_wakers(cx, |wakers| self.driver.poll_message(wakers)),
+            None => self.poll_recv_other(cx),
         }
+    }
+
+    /// Apart, so that a small message does not pay for what all this keeps on the stack.
+    #[inline(never)]
+    fn poll_recv_other(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        with_wakers(cx, |wakers| self.driver.poll_message(wakers))
     }
 }
 

@@ -24,6 +24,16 @@ impl Connection {
     /// [`receive_bytes`](Self::receive_bytes), which take such a message too, and to the same effect.
     #[inline]
     pub fn receive_small(&mut self, input: &[u8], most: usize) -> Option<(usize, Message)> {
+        if let Some((kind, key, range)) = self.short(input) {
+            let payload = input.get(range.clone()).filter(|payload| payload.len() <= most)?;
+            return Some((range.end, Message::unmask(kind, payload, Some(key))?));
+        }
+        self.receive_copied(input, most)
+    }
+
+    /// The same for a message with a longer header, or to a client.
+    #[inline(never)]
+    fn receive_copied(&mut self, input: &[u8], most: usize) -> Option<(usize, Message)> {
         let (kind, key, range) = self.whole(input, most)?;
         let payload = &input[range.clone()];
         if let Some(message) = Message::unmask(kind, payload, key) {
@@ -81,21 +91,35 @@ impl Connection {
     /// than `most` bytes.
     #[inline]
     pub(super) fn whole(&self, input: &[u8], most: usize) -> Option<(MessageKind, Option<[u8; 4]>, Range<usize>)> {
-        let config = &*self.config;
-        let takes_messages = self.receive == Receive::Messages && config.max_message_parts != Some(0);
-        if !self.is_between_messages() || !takes_messages {
+        if let Some((kind, key, range)) = self.short(input) {
+            return (range.end <= input.len() && range.len() <= most).then_some((kind, Some(key), range));
+        }
+        if !self.takes_whole() {
             return None;
         }
-        let short = FrameHeader::decode_short(input).filter(|_| self.role == Role::Server);
-        let (kind, key, start, length) = match short {
-            Some((kind, length, key)) => (kind, Some(key), FrameHeader::SHORT_MASKED, u64::from(length)),
-            None => self.whole_header(input)?,
-        };
+        let (kind, key, start, length) = self.whole_header(input)?;
         let there = most.min(input.len() - start) as u64;
-        if length > there.min(config.max_message_size) {
+        if length > there.min(self.config.max_message_size) {
             return None;
         }
         Some((kind, key, start..start + length as usize))
+    }
+
+    /// The same, of at most 125 bytes and from a client; its payload may lack its end.
+    #[inline]
+    fn short(&self, input: &[u8]) -> Option<(MessageKind, [u8; 4], Range<usize>)> {
+        if self.role != Role::Server || !self.takes_whole() {
+            return None;
+        }
+        let (kind, length, key) = FrameHeader::decode_short(input)?;
+        let start = FrameHeader::SHORT_MASKED;
+        (u64::from(length) <= self.config.max_message_size).then_some((kind, key, start..start + usize::from(length)))
+    }
+
+    /// Whether a message in one frame may come now, and is handed over whole.
+    #[inline]
+    fn takes_whole(&self) -> bool {
+        self.is_between_messages() && self.receive == Receive::Messages && self.config.max_message_parts != Some(0)
     }
 
     /// The header of a message in one frame, uncompressed: kind, key, where the payload starts and how long it is.

@@ -88,7 +88,7 @@ impl Drop for Packet {
     fn drop(&mut self) {
         if let Some(mut body) = self.0.take() {
             if body.length == LONG {
-                body.long = Bytes::new();
+                body.let_go();
             }
             pool::put(body);
         }
@@ -109,6 +109,11 @@ impl Body {
             long: Bytes::new(),
         })
     }
+
+    #[inline(never)]
+    fn let_go(&mut self) {
+        self.long = Bytes::new();
+    }
 }
 
 /// Length of a payload from which on it is shared and not copied, in bytes. What a header of two bytes tells (at most 125) is
@@ -119,11 +124,14 @@ const SHORTEST_SHARED: usize = 128;
 const LONG: u8 = u8::MAX;
 
 /// The packets that a thread keeps.
+///
+/// One of them stands in front: where a message is dropped before the next one comes, as it is where it is answered by
+/// itself, that one goes back and forth, without a look at the list of the others.
 #[cfg(feature = "std")]
 mod pool {
     use alloc::boxed::Box;
     use alloc::vec::Vec;
-    use core::cell::RefCell;
+    use core::cell::{Cell, RefCell};
     use std::thread_local;
 
     use super::Body;
@@ -135,11 +143,20 @@ mod pool {
     type Packets = RefCell<Vec<Box<Body>>>;
 
     thread_local! {
+        static FRONT: Cell<Option<Box<Body>>> = const { Cell::new(None) };
         static PACKETS: Packets = const { RefCell::new(Vec::new()) };
     }
 
     #[inline]
     pub(super) fn take() -> Box<Body> {
+        match FRONT.try_with(Cell::take) {
+            Ok(Some(body)) => body,
+            _ => take_other(),
+        }
+    }
+
+    #[inline(never)]
+    fn take_other() -> Box<Body> {
         // There is none either while the thread ends and its pool is gone.
         let kept = PACKETS.try_with(|packets| packets.borrow_mut().pop());
         kept.ok().flatten().unwrap_or_else(Body::new)
@@ -147,6 +164,13 @@ mod pool {
 
     #[inline]
     pub(super) fn put(body: Box<Body>) {
+        if let Ok(Some(other)) = FRONT.try_with(|front| front.replace(Some(body))) {
+            put_other(other);
+        }
+    }
+
+    #[inline(never)]
+    fn put_other(body: Box<Body>) {
         let _ = PACKETS.try_with(|packets| {
             let mut packets = packets.borrow_mut();
             if packets.len() < KEPT {
@@ -156,7 +180,7 @@ mod pool {
     }
 
     /// How many a thread keeps: 10 KiB at most. More are in use at once only where messages are kept or wait.
-    const KEPT: usize = 64;
+    const KEPT: usize = 63;
 }
 
 /// Without `std` there are no thread locals: a packet is allocated for each message.

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::room::{Deferred, LARGEST_FRAME};
 use super::{Driver, Ending, REPLIES_BEHIND};
 use crate::error::Error;
-use crate::outlet::Inner;
+use crate::outlet::{Corked, Inner};
 
 /// What became of something to be sent, in one word, since it is moved for each message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +91,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 }
             }
             ready!(flushed)?;
+            self.outlet.unregister(&mut outlet);
             drop(outlet);
             self.stalled = false;
             self.connection.resume_output(&mut self.replies);
@@ -136,6 +137,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
         if self.ending != Ending::Not {
             return self.refuse(SendError::Closed.into());
         }
+        if !self.settled && !self.input.is_empty() && self.replies.is_empty() {
+            // Nearly always a message behind another of the same burst.
+            let mut corked = self.outlet.corked();
+            if let Some(output) = corked.as_mut().and_then(Corked::bytes) {
+                let encoded = encode(&mut self.connection, output);
+                drop(corked);
+                return match encoded {
+                    Ok(()) => Queued::LEFT,
+                    Err(error) => self.refuse(error.into()),
+                };
+            }
+        }
         self.settled = false;
         let mut outlet = self.outlet.lock();
         if let Err(error) = encode_into(&mut outlet, &mut self.connection, &mut self.replies, encode) {
@@ -149,6 +162,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
             }
         }
         let (waits, progress) = (outlet.write(), outlet.take_progress());
+        if let Ok(None) = waits {
+            self.outlet.unregister(&mut outlet);
+        }
         drop(outlet);
         self.written(waits, progress)
     }
