@@ -3,8 +3,7 @@
 //! A message that is published is kept until the turn ends; then each subscriber gets all that came for it in one write.
 //! A message to nobody is not even encoded.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 #[cfg(feature = "deflate")]
 use std::sync::OnceLock;
@@ -81,7 +80,9 @@ pub(crate) struct Topics {
 #[derive(Debug, Default)]
 pub(crate) struct Topic {
     name: Arc<str>,
-    subscribers: HashSet<u32, BuildHasherDefault<ByIndex>>,
+    /// By index, which is the order in which they stand in the slab, and mostly that in which the system made their sockets: to
+    /// serve a thousand in any other order takes a tenth longer.
+    subscribers: BTreeSet<u32>,
     /// Which publications of the turn are for it.
     pub(crate) pending: Vec<u32>,
     /// Whom one of them is not for: those who published it.
@@ -222,25 +223,3 @@ impl Topics {
 
 /// Publications of a turn for which a topic keeps room.
 const RETAINED: usize = 64;
-
-/// Indices are the shard's own, so that nobody can choose them to collide.
-#[derive(Debug, Default, Clone)]
-struct ByIndex(u64);
-
-impl Hasher for ByIndex {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u32(u32::from(*byte));
-        }
-    }
-
-    fn write_u32(&mut self, index: u32) {
-        // Fibonacci hashing: the table looks at high and low bits.
-        let spread = (self.0 ^ u64::from(index)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = spread ^ spread >> 32;
-    }
-}
