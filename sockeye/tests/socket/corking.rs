@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, dup
 use crate::common::{Raw, TEXT, masked, options};
 
 /// A transport that counts its writes.
-struct Counting<T> {
+pub(crate) struct Counting<T> {
     io: T,
     writes: Arc<AtomicUsize>,
 }
@@ -40,10 +40,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Counting<T> {
     }
 }
 
-type Served = WebSocket<Counting<DuplexStream>>;
+pub(crate) type Served = WebSocket<Counting<DuplexStream>>;
 
 /// A server's end, its count of writes, and a client made by hand.
-async fn served(capacity: usize) -> (Served, Arc<AtomicUsize>, Raw<DuplexStream>) {
+pub(crate) async fn served(capacity: usize) -> (Served, Arc<AtomicUsize>, Raw<DuplexStream>) {
     let (near, far) = duplex(capacity);
     let writes = Arc::new(AtomicUsize::new(0));
     let near = Counting {
@@ -57,13 +57,13 @@ async fn served(capacity: usize) -> (Served, Arc<AtomicUsize>, Raw<DuplexStream>
 }
 
 /// Messages that arrive in one read.
-fn burst(messages: usize) -> Vec<u8> {
+pub(crate) fn burst(messages: usize) -> Vec<u8> {
     (0..messages)
         .flat_map(|n| masked(TEXT, format!("message {n}").as_bytes()))
         .collect()
 }
 
-async fn assert_answers(peer: &mut Raw<DuplexStream>, messages: std::ops::Range<usize>) {
+pub(crate) async fn assert_answers(peer: &mut Raw<DuplexStream>, messages: std::ops::Range<usize>) {
     for n in messages {
         assert_eq!(peer.frame().await, Some((TEXT, format!("message {n}").into_bytes())));
     }

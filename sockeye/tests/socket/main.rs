@@ -5,6 +5,7 @@ mod behaviour;
 mod cancel;
 mod closing;
 mod common;
+mod corked;
 mod corking;
 mod deadlines;
 mod faults;
