@@ -8,6 +8,7 @@
 //! the messages first, as is usual, it takes its output out of the task's queue again: the task would find it cold.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -18,6 +19,9 @@ use tokio::runtime::{Handle, Id};
 pub(crate) trait Flush: Send + Sync {
     /// Writes what is there, or sees to it that it is written when the transport has room.
     fn flush_soon(self: Arc<Self>);
+
+    /// Nobody comes by any more: the runtime has ended.
+    fn give_up(&self);
 }
 
 /// Has `output` flushed when the running task yields. Whether there is a runtime to do it.
@@ -25,8 +29,17 @@ pub(crate) fn register(output: Arc<dyn Flush>) -> bool {
     let Ok(runtime) = Handle::try_current() else {
         return false;
     };
-    let registered = FLUSHERS.try_with(|flushers| queue_of(&mut flushers.borrow_mut(), &runtime).push(output));
-    registered.is_ok()
+    // What foreign code may run in is not done while the thread's list is borrowed.
+    let pushed = FLUSHERS.try_with(|flushers| push(&mut flushers.borrow_mut(), &runtime, output));
+    match pushed {
+        Ok(Ok(flusher)) => {
+            if let Some(flusher) = flusher {
+                flusher.wake();
+            }
+            true
+        }
+        Ok(Err(_)) | Err(_) => false,
+    }
 }
 
 /// Takes `output` out of the queue again, if this thread has registered nothing since. Whether it did.
@@ -38,42 +51,62 @@ pub(crate) fn unregister<F>(output: &Arc<F>) -> bool {
     matches!(last, Ok(Some(_)))
 }
 
-/// The queue of this thread's flusher in `runtime`, which is started if need be.
-fn queue_of<'a>(flushers: &'a mut Vec<Flusher>, runtime: &Handle) -> &'a Queue {
+/// Puts `output` into the queue of this thread's flusher in `runtime`, which is started if need be; answers whom to wake.
+fn push(
+    flushers: &mut Vec<Flusher>,
+    runtime: &Handle,
+    mut output: Arc<dyn Flush>,
+) -> Result<Option<Waker>, Arc<dyn Flush>> {
     let id = runtime.id();
-    let known = flushers
-        .iter()
-        .position(|flusher| flusher.runtime == id && flusher.is_alive());
-    let at = known.unwrap_or_else(|| {
-        flushers.retain(Flusher::is_alive);
-        let queue = Arc::new(Queue::default());
-        runtime.spawn(work_through(queue.clone()));
-        flushers.push(Flusher { runtime: id, queue });
-        flushers.len() - 1
-    });
-    &flushers[at].queue
+    if let Some(at) = flushers.iter().position(|flusher| flusher.runtime == id) {
+        match flushers[at].queue.push(output) {
+            Ok(waker) => return Ok(waker),
+            Err(back) => output = back,
+        }
+    }
+    // The queues of runtimes that have ended are empty.
+    flushers.retain(|flusher| !flusher.queue.lock().over);
+    let queue = Arc::new(Queue::default());
+    runtime.spawn(work_through(Work(queue.clone())));
+    // A runtime that is about to end has dropped the task already.
+    let pushed = queue.push(output)?;
+    flushers.push(Flusher { runtime: id, queue });
+    Ok(pushed)
 }
 
-async fn work_through(queue: Arc<Queue>) {
+async fn work_through(work: Work) {
     std::future::poll_fn(|cx| {
-        for output in queue.take(cx.waker()) {
-            output.flush_soon();
+        for output in work.0.take(cx.waker()) {
+            // A transport that panics does so for its own connection; the others are not to wait for ever.
+            let _ = catch_unwind(AssertUnwindSafe(|| output.flush_soon()));
         }
         Poll::<()>::Pending
     })
     .await;
 }
 
+/// What the task has of its queue. It is dropped with the task, also if that never ran: then nothing is to stay behind in the
+/// list of a thread that lives on, least of all a transport.
+struct Work(Arc<Queue>);
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let mut waiting = self.0.lock();
+        waiting.over = true;
+        let outputs = std::mem::take(&mut waiting.outputs);
+        let flusher = waiting.flusher.take();
+        drop(waiting);
+        drop(flusher);
+        for output in outputs {
+            output.give_up();
+        }
+    }
+}
+
+/// A flusher that a thread has started.
 struct Flusher {
     runtime: Id,
     queue: Arc<Queue>,
-}
-
-impl Flusher {
-    /// Whether the task that works through the queue is there: it has the queue's other owner, and ends with its runtime.
-    fn is_alive(&self) -> bool {
-        Arc::strong_count(&self.queue) > 1
-    }
 }
 
 #[derive(Default)]
@@ -85,33 +118,35 @@ struct Waiting {
     outputs: Vec<Arc<dyn Flush>>,
     /// The task, until it is woken.
     flusher: Option<Waker>,
+    /// Whether the task is gone.
+    over: bool,
 }
 
 impl Queue {
-    fn push(&self, output: Arc<dyn Flush>) {
-        let mut queue = self.lock();
-        queue.outputs.push(output);
-        if let Some(flusher) = queue.flusher.take() {
-            drop(queue);
-            flusher.wake();
+    /// Answers whom to wake, or gives it back.
+    fn push(&self, output: Arc<dyn Flush>) -> Result<Option<Waker>, Arc<dyn Flush>> {
+        let mut waiting = self.lock();
+        if waiting.over {
+            return Err(output);
         }
+        waiting.outputs.push(output);
+        Ok(waiting.flusher.take())
     }
 
     /// Takes out `output` if it is the last.
     fn pop<F>(&self, output: &Arc<F>) -> Option<Arc<dyn Flush>> {
-        let mut queue = self.lock();
-        let last = queue.outputs.last()?;
-        if ptr::addr_eq(Arc::as_ptr(last), Arc::as_ptr(output)) {
-            queue.outputs.pop()
-        } else {
-            None
+        let mut waiting = self.lock();
+        let last = waiting.outputs.last()?;
+        match ptr::addr_eq(Arc::as_ptr(last), Arc::as_ptr(output)) {
+            true => waiting.outputs.pop(),
+            false => None,
         }
     }
 
     fn take(&self, flusher: &Waker) -> Vec<Arc<dyn Flush>> {
-        let mut queue = self.lock();
-        queue.flusher = Some(flusher.clone());
-        std::mem::take(&mut queue.outputs)
+        let mut waiting = self.lock();
+        waiting.flusher = Some(flusher.clone());
+        std::mem::take(&mut waiting.outputs)
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
 use bytes::BytesMut;
@@ -18,7 +18,7 @@ pub(crate) struct Outlet<T> {
     inner: Mutex<Inner<T>>,
     /// The output while it is corked: the one who sends appends to it without the other lock, which would be taken and given
     /// back for each message of a burst. Nobody waits for this one. It is taken by the one who sends for as long as it takes
-    /// to encode a message, and by others for a move, with the other lock held.
+    /// to copy a small message, and by others for a move, with the other lock held.
     corked: TryLock<Option<Box<Output>>>,
 }
 
@@ -83,12 +83,12 @@ impl<T> Outlet<T> {
         })
     }
 
-    /// Takes the lock, and the output that is corked out of its cork. For the one who sends and receives.
+    /// Takes the lock, and the output that is corked out of its cork. For the one who sends and receives; another may have to
+    /// try again while a message is being encoded.
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner<T>> {
         let mut inner = self.lock_inner();
         while inner.corked {
-            // Nobody but the caller appends to it, and so has taken it.
             self.uncork(&mut inner);
         }
         inner
@@ -325,6 +325,11 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
 }
 
 impl<T: AsyncWrite + Unpin + Send + 'static> Flush for Outlet<T> {
+    fn give_up(&self) {
+        // Corked output is always registered, so it is not corked any more.
+        self.lock().registered = false;
+    }
+
     fn flush_soon(self: Arc<Self>) {
         let Some(mut inner) = self.try_lock() else {
             // The task has not yielded: it is on another thread, and sends. Once more, then.
@@ -349,11 +354,11 @@ impl<T: AsyncWrite + Unpin + Send + 'static> Flush for Outlet<T> {
         // The peer does not read. Whoever sends or receives next goes on with it, and if nobody does, this task.
         let waiting = inner.waiting.get_or_insert_default().clone();
         inner.relieved = true;
-        let outlet = Arc::downgrade(&self);
+        let relief = Relief(Arc::downgrade(&self));
         drop(inner);
         tokio::spawn(std::future::poll_fn(move |cx| {
             waiting.set(Waiting::flusher, cx.waker());
-            let Some(outlet) = outlet.upgrade() else {
+            let Some(outlet) = relief.0.upgrade() else {
                 return Poll::Ready(());
             };
             let mut inner = outlet.lock();
@@ -365,6 +370,18 @@ impl<T: AsyncWrite + Unpin + Send + 'static> Flush for Outlet<T> {
             }
             flushed.map(|_| ())
         }));
+    }
+}
+
+/// What a task that writes in the sender's absence has of the connection.
+struct Relief<T>(Weak<Outlet<T>>);
+
+/// The task has done its work, or its runtime has ended.
+impl<T> Drop for Relief<T> {
+    fn drop(&mut self) {
+        if let Some(outlet) = self.0.upgrade() {
+            outlet.lock().relieved = false;
+        }
     }
 }
 

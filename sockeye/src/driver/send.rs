@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::room::{Deferred, LARGEST_FRAME};
 use super::{Driver, Ending, REPLIES_BEHIND};
 use crate::error::Error;
-use crate::outlet::{Corked, Inner};
+use crate::outlet::Inner;
 
 /// What became of something to be sent, in one word, since it is moved for each message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,18 +137,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
         if self.ending != Ending::Not {
             return self.refuse(SendError::Closed.into());
         }
-        if !self.settled && !self.input.is_empty() && self.replies.is_empty() {
-            // Nearly always a message behind another of the same burst.
-            let mut corked = self.outlet.corked();
-            if let Some(output) = corked.as_mut().and_then(Corked::bytes) {
-                let encoded = encode(&mut self.connection, output);
-                drop(corked);
-                return match encoded {
-                    Ok(()) => Queued::LEFT,
-                    Err(error) => self.refuse(error.into()),
-                };
-            }
-        }
         self.settled = false;
         let mut outlet = self.outlet.lock();
         if let Err(error) = encode_into(&mut outlet, &mut self.connection, &mut self.replies, encode) {
@@ -175,7 +163,30 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
         if self.stalled || message.len() >= UNCOPIED {
             return self.send_large(message);
         }
+        if !self.settled
+            && !self.input.is_empty()
+            && let Some(queued) = self.send_corked(&message)
+        {
+            return queued;
+        }
         self.send(|connection, output| connection.send(&message, output))
+    }
+
+    /// Sends a small message behind others of the same burst, as nearly all are: `None` where the output is not corked, or
+    /// something else than a copy is to be made.
+    #[inline]
+    fn send_corked(&mut self, message: &Message) -> Option<Queued> {
+        self.leave_if_late();
+        if self.ending != Ending::Not || !self.replies.is_empty() || self.connection.deflate().is_some() {
+            return None;
+        }
+        let mut corked = self.outlet.corked()?;
+        let sent = self.connection.send(message, corked.bytes()?);
+        drop(corked);
+        Some(match sent {
+            Ok(()) => Queued::LEFT,
+            Err(error) => self.refuse(error.into()),
+        })
     }
 
     #[inline(never)]

@@ -1,13 +1,18 @@
 //! What happens between the messages of a burst, while their answers wait to leave in one write: the order of what is sent
 //! stays, and nothing is left behind.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
-use sockeye::{CloseCode, Error, Message};
+use sockeye::{CloseCode, Error, Message, accept};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::runtime::{Builder, Runtime};
 
-use crate::common::{CLOSE, PING, PONG, TEXT, masked};
-use crate::corking::{assert_answers, burst, served};
+use crate::common::{CLOSE, PING, PONG, Raw, TEXT, masked, options};
+use crate::corking::{Served, assert_answers, burst, served};
 
 #[tokio::test]
 async fn to_look_at_the_output_between_answers_changes_nothing() {
@@ -154,4 +159,109 @@ async fn a_sender_that_yields_in_the_middle_of_bursts_keeps_their_order() {
         echo.await.unwrap(),
         (0..ROUNDS).map(|round| round % 23 + 1).sum::<usize>()
     );
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Answers the first of three messages; the peer, and the connection.
+async fn answered_once() -> (Served, Raw<DuplexStream>) {
+    let (mut ws, writes, mut peer) = served(1 << 16).await;
+    peer.send(&burst(3)).await;
+    let message = ws.recv().await.unwrap().unwrap();
+    ws.send(message).await.unwrap();
+    assert_eq!(writes.load(Ordering::Relaxed), 0);
+    (ws, peer)
+}
+
+/// A runtime ends before it gets to what was sent, on a thread that lives on: the transport ends with the connection.
+#[test]
+fn a_runtime_that_ends_holds_on_to_no_connection() {
+    let ending = runtime();
+    let mut peer = ending.block_on(async { answered_once().await.1 });
+    drop(ending);
+    runtime().block_on(async {
+        let mut rest = Vec::new();
+        peer.io.read_to_end(&mut rest).await.unwrap();
+    });
+}
+
+/// The same, and the connection goes on in another runtime, where nothing has been lost.
+#[test]
+fn a_connection_outlives_its_runtime() {
+    let ending = runtime();
+    let (mut ws, mut peer) = ending.block_on(answered_once());
+    drop(ending);
+    runtime().block_on(async {
+        let message = ws.recv().await.unwrap().unwrap();
+        ws.send(message).await.unwrap();
+        assert_answers(&mut peer, 0..2).await;
+    });
+}
+
+/// A sender that waits for room is dropped with its runtime: no task is left to write, and none holds on to the transport.
+#[test]
+fn a_runtime_that_ends_under_a_blocked_sender_holds_on_to_no_connection() {
+    let ending = runtime();
+    let mut peer = ending.block_on(async {
+        let (mut ws, _, peer) = served(1 << 10).await;
+        tokio::spawn(async move { ws.send("x".repeat(10_000)).await });
+        tokio::task::yield_now().await;
+        peer
+    });
+    drop(ending);
+    runtime().block_on(async {
+        let mut rest = Vec::new();
+        peer.io.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.len() <= 1 << 10);
+    });
+}
+
+/// A transport that panics when it is written to.
+struct Panics(DuplexStream);
+
+impl AsyncRead for Panics {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Panics {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        assert!(bytes.starts_with(b"HTTP"), "a transport panics, as it should");
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// One transport panics where it is written to in its sender's absence: the answers of the others leave all the same.
+#[tokio::test]
+async fn a_transport_that_panics_keeps_up_nobody_else() {
+    let (near, far) = duplex(1 << 16);
+    let (_, server) = options(false);
+    let (ws, peer) = tokio::join!(accept(Panics(near), &server), Raw::client(far, b""));
+    let (mut bad, mut peer_of_bad) = (ws.unwrap(), peer);
+    let (mut good, _, mut peer_of_good) = served(1 << 16).await;
+    for _ in 0..2 {
+        peer_of_bad.send(&burst(3)).await;
+        peer_of_good.send(&burst(3)).await;
+        let message = bad.recv().await.unwrap().unwrap();
+        bad.send(message).await.unwrap();
+        for _ in 0..2 {
+            let message = good.recv().await.unwrap().unwrap();
+            good.send(message).await.unwrap();
+        }
+        assert_answers(&mut peer_of_good, 0..2).await;
+        let message = good.recv().await.unwrap().unwrap();
+        good.send(message).await.unwrap();
+        assert_answers(&mut peer_of_good, 2..3).await;
+    }
 }
