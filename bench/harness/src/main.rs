@@ -69,7 +69,8 @@ struct Args {
     /// Idle connections [default: 2000, quick: 500]
     #[arg(long)]
     connections: Option<usize>,
-    /// Where tables, JSON and plots go [default: docs/benchmarks; bench/target/results for a part or with --quick]
+    /// Where tables, JSON and plots go, from the project's root [default: docs/benchmarks; bench/target/results for a part or
+    /// with --quick]
     #[arg(long, value_name = "DIRECTORY")]
     output: Option<PathBuf>,
     /// List servers and cells, and do nothing
@@ -112,7 +113,7 @@ impl Args {
     fn output(&self, bench: &Path) -> PathBuf {
         let partial = self.quick || !self.only.is_empty() || !self.cells.is_empty();
         match &self.output {
-            Some(output) => output.clone(),
+            Some(output) => bench.join("..").join(output),
             None if partial => bench.join("target/results"),
             None => bench.join("../docs/benchmarks"),
         }
