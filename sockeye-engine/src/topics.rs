@@ -81,7 +81,7 @@ pub(crate) struct Topics {
 pub(crate) struct Topic {
     name: Arc<str>,
     /// By index, which is the order in which they stand in the slab, and mostly that in which the system made their sockets: to
-    /// serve a thousand in any other order takes a tenth longer.
+    /// serve a thousand in the order of a hash table took 6 to 8 % longer.
     subscribers: BTreeSet<u32>,
     /// Which publications of the turn are for it.
     pub(crate) pending: Vec<u32>,

@@ -178,7 +178,8 @@ impl<T: AsyncWrite + Unpin + Send + 'static> Outlet<T> {
     fn register(self: &Arc<Self>) -> bool {
         let registered = flusher::register(self.clone());
         if !registered {
-            self.lock_inner().registered = false;
+            // What nobody comes by for is not to stay corked.
+            self.lock().registered = false;
         }
         registered
     }
