@@ -9,11 +9,12 @@
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::{ptr, thread};
 
 use tokio::runtime::{Handle, Id};
+use try_lock::{Locked, TryLock};
 
 /// Something with output that may have to be written.
 pub(crate) trait Flush: Send + Sync {
@@ -42,13 +43,13 @@ pub(crate) fn register(output: Arc<dyn Flush>) -> bool {
     }
 }
 
-/// Takes `output` out of the queue again, if this thread has registered nothing since. Whether it did.
-pub(crate) fn unregister<F>(output: &Arc<F>) -> bool {
+/// Takes `output` out of the queue again, if this thread has registered nothing since.
+pub(crate) fn unregister<F>(output: &Arc<F>) -> Option<Arc<dyn Flush>> {
     let last = FLUSHERS.try_with(|flushers| {
         let flushers = flushers.borrow();
         flushers.iter().find_map(|flusher| flusher.queue.pop(output))
     });
-    matches!(last, Ok(Some(_)))
+    last.ok().flatten()
 }
 
 /// Puts `output` into the queue of this thread's flusher in `runtime`, which is started if need be; answers whom to wake.
@@ -76,11 +77,15 @@ fn push(
 
 async fn work_through(work: Work) {
     std::future::poll_fn(|cx| {
-        for output in work.0.take(cx.waker()) {
+        let (outputs, last) = work.0.take(cx.waker());
+        for output in outputs {
             // A transport that panics does so for its own connection; the others are not to wait for ever.
             let _ = catch_unwind(AssertUnwindSafe(|| output.flush_soon()));
         }
-        Poll::<()>::Pending
+        match last {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     })
     .await;
 }
@@ -109,8 +114,22 @@ struct Flusher {
     queue: Arc<Queue>,
 }
 
+/// The thread ends: so does the task, when it has done its work.
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        let mut waiting = self.queue.lock();
+        waiting.last = true;
+        let flusher = waiting.flusher.take();
+        drop(waiting);
+        if let Some(flusher) = flusher {
+            flusher.wake();
+        }
+    }
+}
+
+/// What its thread adds to, and the task takes out. Whoever has the lock has it for an instant.
 #[derive(Default)]
-struct Queue(Mutex<Waiting>);
+struct Queue(TryLock<Waiting>);
 
 /// What is to be flushed, and the task that does it.
 #[derive(Default)]
@@ -120,6 +139,8 @@ struct Waiting {
     flusher: Option<Waker>,
     /// Whether the task is gone.
     over: bool,
+    /// Whether the thread is, and nothing is added any more.
+    last: bool,
 }
 
 impl Queue {
@@ -143,14 +164,22 @@ impl Queue {
         }
     }
 
-    fn take(&self, flusher: &Waker) -> Vec<Arc<dyn Flush>> {
+    /// What is to be flushed, and whether that is the last of it; if not, `flusher` is woken when there is more.
+    fn take(&self, flusher: &Waker) -> (Vec<Arc<dyn Flush>>, bool) {
         let mut waiting = self.lock();
         waiting.flusher = Some(flusher.clone());
-        std::mem::take(&mut waiting.outputs)
+        (std::mem::take(&mut waiting.outputs), waiting.last)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// One atomic instruction and, to give it back, a plain store, where a `Mutex` takes two that the processor waits for.
+    #[inline]
+    fn lock(&self) -> Locked<'_, Waiting> {
+        loop {
+            if let Some(waiting) = self.0.try_lock() {
+                return waiting;
+            }
+            thread::yield_now();
+        }
     }
 }
 

@@ -8,11 +8,18 @@ use sockeye_proto::uri::WebSocketUri;
 /// What the opening handshake left to know.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Handshake {
-    pub(crate) subprotocol: Option<Box<str>>,
-    /// Those of the response, at a client. A server keeps none, for the sake of its memory.
-    pub(crate) headers: Headers,
-    /// What a client asked last, which a redirect may have named. In a box, since a server's end has none.
-    pub(crate) uri: Option<Box<WebSocketUri>>,
+    subprotocol: Option<Box<str>>,
+    /// What a client has beside that. In a box, since a server's end has none of it, for the sake of its memory.
+    asked: Option<Box<Asked>>,
+}
+
+/// What a client asked for, and was told.
+#[derive(Debug, Clone)]
+struct Asked {
+    /// Those of the response.
+    headers: Headers,
+    /// What was asked last, which a redirect may have named.
+    uri: WebSocketUri,
 }
 
 impl Handshake {
@@ -20,17 +27,29 @@ impl Handshake {
     pub(crate) fn accepted(accepted: &Accepted) -> Self {
         Self {
             subprotocol: accepted.subprotocol().map(Into::into),
-            headers: Headers::new(),
-            uri: None,
+            asked: None,
         }
     }
 
     /// What a client keeps.
     pub(crate) fn established(established: &Established, uri: WebSocketUri) -> Self {
+        let headers = established.headers().clone();
         Self {
             subprotocol: established.subprotocol().map(Into::into),
-            headers: established.headers().clone(),
-            uri: Some(Box::new(uri)),
+            asked: Some(Box::new(Asked { headers, uri })),
         }
+    }
+
+    pub(crate) fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
+    }
+
+    pub(crate) fn headers(&self) -> &Headers {
+        static NONE: Headers = Headers::new();
+        self.asked.as_ref().map_or(&NONE, |asked| &asked.headers)
+    }
+
+    pub(crate) fn uri(&self) -> Option<&WebSocketUri> {
+        self.asked.as_ref().map(|asked| &asked.uri)
     }
 }

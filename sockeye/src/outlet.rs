@@ -1,7 +1,9 @@
-//! A transport and the output on its way to it, behind one lock, so that not only the task that sends can write.
+//! A transport and the output on its way to it. They belong to the one who sends and receives, and are lent while output is
+//! to leave in its absence: then whoever wants them takes a lock.
 
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
@@ -13,34 +15,62 @@ use crate::flusher::{self, Flush};
 use crate::output::Output;
 use crate::pool;
 
-/// A transport behind a lock that is held for the length of one poll.
+/// A transport and its output, as their owner has them.
 pub(crate) struct Outlet<T> {
-    inner: Mutex<Inner<T>>,
-    /// The output while it is corked: the one who sends appends to it without the other lock, which would be taken and given
-    /// back for each message of a burst. Nobody waits for this one. It is taken by the one who sends for as long as it takes
-    /// to copy a small message, and by others for a move, with the other lock held.
-    corked: TryLock<Option<Box<Output>>>,
+    /// While they are not lent.
+    own: Option<Lot<T>>,
+    /// Made when they are first lent.
+    lender: Option<Box<Lender<T>>>,
 }
 
-/// Corked output, to append to.
-pub(crate) struct Corked<'a>(Locked<'a, Option<Box<Output>>>);
+/// One pointer, which is lent as such. The owner takes no lock; those who look at what it has at the same time do.
+type Lot<T> = Box<Mutex<Inner<T>>>;
 
-impl Corked<'_> {
-    /// The frames; `None` where there is so much that it is to be written.
+/// What it takes to lend them.
+struct Lender<T> {
+    shared: Arc<Shared<T>>,
+    /// The same, for the flusher.
+    flush: Arc<dyn Flush>,
+    /// One more, which the flusher's queue has given back, so that nothing is counted for each burst.
+    spare: Option<Arc<dyn Flush>>,
+    /// Whether the flusher that was told to come by is another thread's, and perhaps of a runtime that nobody drives.
+    elsewhere: bool,
+}
+
+/// The place where they are found while they are lent.
+///
+/// The owner takes them out for as long as it uses them. Between the messages of a burst it leaves them there and appends to
+/// the output: one atomic instruction for each message, and nobody waits. Others use them where they are.
+struct Shared<T> {
+    lent: TryLock<Option<Lot<T>>>,
+    /// Is held with the other lock by those who do not own them, for as long as they do: the owner waits for this one.
+    others: Mutex<()>,
+    /// Whether a flusher has been told to come by. The owner sets it before it lends; who comes by unsets it with `lent`
+    /// locked, where the owner asks for it before it relies on it. Where a runtime ends it is unset too, without a lock.
+    registered: AtomicBool,
+    /// Whether a task waits for room to write, in the sender's absence; likewise.
+    relieved: AtomicBool,
+    /// Whether that task came by and found nothing. It is woken when there is something again.
+    missed: AtomicBool,
+}
+
+/// Output that is lent, to append to.
+pub(crate) struct Corked<'a, T>(Locked<'a, Option<Lot<T>>>);
+
+impl<T> Corked<'_, T> {
+    /// The frames; `None` where there are so many that they may have to be written.
     #[inline]
     pub(crate) fn bytes(&mut self) -> Option<&mut Vec<u8>> {
-        let output = self.0.as_mut().filter(|output| output.unwritten() <= CORKED)?;
-        Some(output.bytes())
+        let output = inner(self.0.as_mut()?).output.as_mut()?;
+        (output.unwritten() <= CORKED - SMALL).then(|| output.bytes())
     }
 }
 
-/// What the lock guards.
+/// A transport and its output.
 pub(crate) struct Inner<T> {
     pub(crate) io: T,
-    /// While there is any, and it is not corked.
+    /// While there is any.
     output: Option<Box<Output>>,
-    /// Whether the output is in [`Outlet::corked`].
-    corked: bool,
     /// Bytes that have gone out since the beginning.
     taken: u64,
     /// How many of these were also flushed: TLS holds back what the socket has no room for.
@@ -51,10 +81,8 @@ pub(crate) struct Inner<T> {
     unflushed: bool,
     /// Why the transport takes nothing any more.
     broken: Option<io::ErrorKind>,
-    /// Whether a flusher has been told to come by.
-    registered: bool,
-    /// Whether a task waits for room to write, in the sender's absence.
-    relieved: bool,
+    /// Whether others may want it, who have been told to come by.
+    wanted: bool,
     /// Whether the transport had no room when it was last asked. It has a waker of `waiting` then, in whose place no other
     /// may come: its wake-up is for all who wait.
     blocked: bool,
@@ -63,132 +91,255 @@ pub(crate) struct Inner<T> {
 }
 
 impl<T> Outlet<T> {
-    pub(crate) fn new(io: T) -> Arc<Self> {
-        Arc::new(Self {
-            inner: Mutex::new(Inner {
+    pub(crate) fn new(io: T) -> Self {
+        Self {
+            own: Some(Box::new(Mutex::new(Inner {
                 io,
                 output: None,
-                corked: false,
                 taken: 0,
                 flushed: 0,
                 progress: false,
                 unflushed: false,
                 broken: None,
-                registered: false,
-                relieved: false,
+                wanted: false,
                 blocked: false,
                 waiting: None,
-            }),
-            corked: TryLock::new(None),
-        })
+            }))),
+            lender: None,
+        }
     }
 
-    /// Takes the lock, and the output that is corked out of its cork. For the one who sends and receives; another may have to
-    /// try again while a message is being encoded.
+    /// Takes all out of an outlet that is only dropped then.
+    pub(crate) fn hand_over(&mut self) -> Self {
+        Self {
+            own: self.own.take(),
+            lender: self.lender.take(),
+        }
+    }
+
+    /// What there is, for its owner, who calls [`settle`](Self::settle) when it is done.
     #[inline]
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner<T>> {
-        let mut inner = self.lock_inner();
-        while inner.corked {
-            self.uncork(&mut inner);
-        }
-        inner
+    pub(crate) fn get(&mut self) -> &mut Inner<T> {
+        inner(self.own.get_or_insert_with(|| take_back(self.lender.as_deref())))
     }
 
-    /// The same for another, unless something is being sent at this moment.
-    fn try_lock(&self) -> Option<MutexGuard<'_, Inner<T>>> {
-        let mut inner = self.lock_inner();
-        if inner.corked {
-            self.uncork(&mut inner);
-        }
-        (!inner.corked).then_some(inner)
-    }
-
-    /// The lock is never held across anything that can panic and leave what it guards in between.
-    fn lock_inner(&self) -> MutexGuard<'_, Inner<T>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    #[cold]
-    fn uncork(&self, inner: &mut Inner<T>) {
-        if let Some(mut corked) = self.corked.try_lock() {
-            inner.output = corked.take();
-            inner.corked = false;
-        }
-    }
-
-    /// The output has left: the flusher need not come by.
+    /// Lends it again to those who have been told to come by, if they still have to.
     #[inline]
-    pub(crate) fn unregister(self: &Arc<Self>, inner: &mut Inner<T>) {
-        if inner.registered && flusher::unregister(self) {
-            inner.registered = false;
+    pub(crate) fn settle(&mut self) {
+        if self.own.as_mut().is_some_and(|lot| inner(lot).wanted) {
+            self.settle_wanted();
         }
     }
 
-    /// The output, if it is corked, for the one who sends.
+    /// Does something with it, and settles.
     #[inline]
-    pub(crate) fn corked(&self) -> Option<Corked<'_>> {
-        self.corked.try_lock().map(Corked)
-    }
-}
-
-impl<T: AsyncWrite + Unpin + Send + 'static> Outlet<T> {
-    /// Lets the output be until the running task yields, at the latest. Where there is no runtime to see to it, or there is
-    /// much output, it is to be written now.
-    #[allow(
-        clippy::inline_always,
-        reason = "a few instructions for each message, and callers that are seldom"
-    )]
-    #[inline(always)]
-    pub(crate) fn cork<'a>(
-        self: &'a Arc<Self>,
-        mut inner: MutexGuard<'a, Inner<T>>,
-    ) -> Result<(), MutexGuard<'a, Inner<T>>> {
-        if inner.unwritten() > CORKED || inner.broken.is_some() {
-            return Err(inner);
-        }
-        // Where a task waits for room to write, it is to find what there is.
-        if !inner.relieved
-            && !inner.blocked
-            && let Some(mut corked) = self.corked.try_lock()
-        {
-            *corked = inner.output.take();
-            inner.corked = true;
-        }
-        if inner.registered {
-            return Ok(());
-        }
-        inner.registered = true;
-        drop(inner);
-        if self.register() { Ok(()) } else { Err(self.lock()) }
+    pub(crate) fn with<R>(&mut self, work: impl FnOnce(&mut Inner<T>) -> R) -> R {
+        let settling = Settling(self);
+        work(settling.0.get())
     }
 
-    /// Nobody waits any more for the output to leave: sees to it that it does.
-    #[cold]
-    pub(crate) fn leave(self: &Arc<Self>) {
-        let mut inner = self.lock();
-        if (inner.unwritten() > 0 || inner.unflushed) && inner.broken.is_none() && !inner.registered && !inner.relieved
-        {
-            inner.registered = true;
-            drop(inner);
+    /// Looks at it. Nothing is written meanwhile.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Inner<T>) -> R) -> R {
+        self.look_if_there(look).unwrap_or_else(|| unreachable!("{GONE}"))
+    }
+
+    /// The same for an outlet that may have been handed over.
+    pub(crate) fn look_if_there<R>(&self, look: impl FnOnce(&Inner<T>) -> R) -> Option<R> {
+        if let Some(lot) = &self.own {
+            return Some(look(&lock(lot)));
+        }
+        let shared = &self.lender.as_ref()?.shared;
+        let _others = lock(&shared.others);
+        shared.wait().as_mut().map(|lot| look(inner(lot)))
+    }
+
+    #[inline(never)]
+    fn settle_wanted(&mut self) {
+        let (Some(lender), Some(lot)) = (&mut self.lender, &mut self.own) else {
+            return;
+        };
+        let inner = inner(lot);
+        let shared = &*lender.shared;
+        if inner.has_left_all() && shared.registered.load(Ordering::Relaxed) {
+            // It would find the output cold, and nothing in it.
+            if let Some(back) = flusher::unregister(&lender.shared) {
+                lender.spare = Some(back);
+                shared.registered.store(false, Ordering::Relaxed);
+            } else {
+                lender.elsewhere = true;
+            }
+        }
+        inner.wanted = shared.is_wanted();
+        // Whoever has come by meanwhile did not find it.
+        let missed = !inner.has_left_all() && inner.broken.is_none();
+        if !(inner.wanted && lend(shared, &mut self.own)) && missed {
             self.register();
         }
     }
 
-    #[cold]
-    fn register(self: &Arc<Self>) -> bool {
-        let registered = flusher::register(self.clone());
+    /// Lends it, and has a flusher come by. `false` if there is no runtime to do so.
+    #[inline(never)]
+    fn register(&mut self) -> bool {
+        let (Some(lender), Some(lot)) = (&mut self.lender, &mut self.own) else {
+            return false;
+        };
+        let shared = &*lender.shared;
+        shared.registered.store(true, Ordering::Relaxed);
+        inner(lot).wanted = true;
+        lend(shared, &mut self.own);
+        lender.elsewhere = false;
+        let output = lender.spare.take().unwrap_or_else(|| lender.flush.clone());
+        let registered = flusher::register(output);
         if !registered {
-            // What nobody comes by for is not to stay corked.
-            self.lock().registered = false;
+            // What nobody comes by for is not to stay lent.
+            shared.registered.store(false, Ordering::Relaxed);
         }
         registered
     }
+
+    /// The output, if it is lent to a flusher, for the one who sends.
+    #[inline]
+    pub(crate) fn corked(&self) -> Option<Corked<'_, T>> {
+        let shared = &self.lender.as_ref()?.shared;
+        let lent = shared.lent.try_lock()?;
+        shared.registered.load(Ordering::Relaxed).then_some(Corked(lent))
+    }
+}
+
+impl<T: AsyncWrite + Unpin + Send + 'static> Outlet<T> {
+    /// Lets the output be until the running task yields, at the latest. `false` where there is no runtime to see to it, or
+    /// there is much output: it is to be written now.
+    #[inline]
+    pub(crate) fn cork(&mut self) -> bool {
+        let inner = self.get();
+        if inner.unwritten() > CORKED || inner.broken.is_some() {
+            return false;
+        }
+        let lender = self.lender.get_or_insert_with(Lender::new);
+        let shared = &*lender.shared;
+        let registered = shared.registered.load(Ordering::Relaxed) && !lender.elsewhere;
+        (registered && lend(shared, &mut self.own)) || self.register()
+    }
+
+    /// Nobody waits any more for the output to leave: sees to it that it does.
+    #[cold]
+    pub(crate) fn leave(&mut self) {
+        let inner = self.get();
+        if inner.has_left_all() || inner.broken.is_some() {
+            return self.settle();
+        }
+        let lender = self.lender.get_or_insert_with(Lender::new);
+        if lender.shared.is_wanted() {
+            self.settle();
+        } else {
+            self.register();
+        }
+    }
+}
+
+impl<T: AsyncWrite + Unpin + Send + 'static> Lender<T> {
+    #[cold]
+    fn new() -> Box<Self> {
+        let shared = Arc::new(Shared {
+            lent: TryLock::new(None),
+            others: Mutex::new(()),
+            registered: AtomicBool::new(false),
+            relieved: AtomicBool::new(false),
+            missed: AtomicBool::new(false),
+        });
+        Box::new(Self {
+            flush: shared.clone(),
+            shared,
+            spare: None,
+            elsewhere: false,
+        })
+    }
+}
+
+impl<T> Shared<T> {
+    /// Whether somebody is to come by.
+    fn is_wanted(&self) -> bool {
+        self.registered.load(Ordering::Relaxed) || self.relieved.load(Ordering::Relaxed)
+    }
+
+    /// Takes the lock while nobody else can have it for longer than a moment.
+    fn wait(&self) -> Locked<'_, Option<Lot<T>>> {
+        loop {
+            if let Some(lent) = self.lent.try_lock() {
+                return lent;
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Takes the lock, for the owner.
+    #[inline]
+    fn lock(&self) -> Locked<'_, Option<Lot<T>>> {
+        self.lent.try_lock().unwrap_or_else(|| self.lock_after_others())
+    }
+
+    #[cold]
+    fn lock_after_others(&self) -> Locked<'_, Option<Lot<T>>> {
+        let _others = lock(&self.others);
+        self.wait()
+    }
+}
+
+/// Settles when it is dropped, also where a transport panics.
+struct Settling<'a, T>(&'a mut Outlet<T>);
+
+impl<T> Drop for Settling<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.settle();
+    }
+}
+
+/// For the owner, again.
+#[inline(never)]
+fn take_back<T>(lender: Option<&Lender<T>>) -> Lot<T> {
+    let back = lender.and_then(|lender| lender.shared.lock().take());
+    back.unwrap_or_else(|| unreachable!("{GONE}"))
+}
+
+/// Lends what its owner has to those who want it. `false` if nobody does any more.
+fn lend<T>(shared: &Shared<T>, own: &mut Option<Lot<T>>) -> bool {
+    let mut lent = shared.lock();
+    if !shared.is_wanted() {
+        return false;
+    }
+    *lent = own.take();
+    if shared.missed.load(Ordering::Relaxed) {
+        shared.missed.store(false, Ordering::Relaxed);
+        let waiting = lent.as_mut().and_then(|lot| inner(lot).waiting.clone());
+        drop(lent);
+        if let Some(waiting) = waiting {
+            waiting.wake_at(Waiting::flusher);
+        }
+    }
+    true
+}
+
+/// What whoever has all of it need not lock.
+#[inline]
+fn inner<T>(lot: &mut Lot<T>) -> &mut Inner<T> {
+    lot.get_mut().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A lock is never held across anything that can panic and leave what it guards in between.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<T> Inner<T> {
     /// Bytes of output that have not been written to the transport.
     pub(crate) fn unwritten(&self) -> usize {
         self.output.as_ref().map_or(0, |output| output.unwritten())
+    }
+
+    /// Whether the transport has taken all output, and was flushed.
+    fn has_left_all(&self) -> bool {
+        self.unwritten() == 0 && !self.unflushed
     }
 
     /// Where the output ends now, in bytes since the beginning: whoever has appended to it waits for this.
@@ -286,6 +437,12 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
             output.trim();
         }
         let flushed = ready!(flushed);
+        if self.wanted
+            && let Some(waiting) = &self.waiting
+        {
+            // Its waker may be the transport's no more. It ends, or waits anew.
+            waiting.wake_at(Waiting::flusher);
+        }
         if let Err(error) = &flushed {
             // A frame may have left in part, so nothing can follow; what was received can still be read.
             self.broken = Some(error.kind());
@@ -325,24 +482,32 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin + Send + 'static> Flush for Outlet<T> {
+impl<T: AsyncWrite + Unpin + Send + 'static> Flush for Shared<T> {
     fn give_up(&self) {
-        // Corked output is always registered, so it is not corked any more.
-        self.lock().registered = false;
+        self.registered.store(false, Ordering::Relaxed);
     }
 
     fn flush_soon(self: Arc<Self>) {
-        let Some(mut inner) = self.try_lock() else {
+        let others = lock(&self.others);
+        let Some(mut lent) = self.lent.try_lock() else {
             // The task has not yielded: it is on another thread, and sends. Once more, then.
-            self.register();
+            drop(others);
+            if !flusher::register(self.clone()) {
+                self.give_up();
+            }
             return;
         };
-        inner.registered = false;
-        if (inner.unwritten() == 0 && !inner.unflushed) || inner.broken.is_some() || inner.relieved {
+        self.registered.store(false, Ordering::Relaxed);
+        // If it is not there its owner uses it at this moment, and then sees that somebody came by.
+        let Some(lot) = &mut *lent else { return };
+        let inner = inner(lot);
+        let relieved = self.relieved.load(Ordering::Relaxed);
+        inner.wanted = relieved;
+        if inner.has_left_all() || inner.broken.is_some() || (relieved && inner.blocked) {
             return;
         }
         let waker = match &inner.waiting {
-            Some(waiting) if inner.blocked => Waker::from(waiting.clone()),
+            Some(waiting) if inner.blocked || relieved => Waker::from(waiting.clone()),
             _ => Waker::noop().clone(),
         };
         let flushed = inner.poll_write(&mut Context::from_waker(&waker));
@@ -352,36 +517,66 @@ impl<T: AsyncWrite + Unpin + Send + 'static> Flush for Outlet<T> {
             }
             return;
         }
+        if relieved {
+            return;
+        }
         // The peer does not read. Whoever sends or receives next goes on with it, and if nobody does, this task.
         let waiting = inner.waiting.get_or_insert_default().clone();
-        inner.relieved = true;
-        let relief = Relief(Arc::downgrade(&self));
-        drop(inner);
-        tokio::spawn(std::future::poll_fn(move |cx| {
-            waiting.set(Waiting::flusher, cx.waker());
-            let Some(outlet) = relief.0.upgrade() else {
-                return Poll::Ready(());
-            };
-            let mut inner = outlet.lock();
-            let flushed = inner.poll_write(&mut Context::from_waker(&Waker::from(waiting.clone())));
-            let flushed = inner.flushed(flushed);
-            if flushed.is_ready() {
-                inner.relieved = false;
-                waiting.wake_by_ref();
-            }
-            flushed.map(|_| ())
-        }));
+        inner.wanted = true;
+        self.relieved.store(true, Ordering::Relaxed);
+        let mut relief = Relief {
+            shared: Arc::downgrade(&self),
+            done: false,
+        };
+        drop(lent);
+        drop(others);
+        tokio::spawn(std::future::poll_fn(move |cx| relief.poll(cx, &waiting)));
     }
 }
 
 /// What a task that writes in the sender's absence has of the connection.
-struct Relief<T>(Weak<Outlet<T>>);
+struct Relief<T> {
+    shared: Weak<Shared<T>>,
+    done: bool,
+}
 
-/// The task has done its work, or its runtime has ended.
+impl<T: AsyncWrite + Unpin> Relief<T> {
+    fn poll(&mut self, cx: &mut Context<'_>, waiting: &Arc<Waiting>) -> Poll<()> {
+        waiting.set(Waiting::flusher, cx.waker());
+        let Some(shared) = self.shared.upgrade() else {
+            return Poll::Ready(());
+        };
+        let _others = lock(&shared.others);
+        let Some(mut lent) = shared.lent.try_lock() else {
+            // Something is being appended at this moment.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        };
+        let Some(lot) = &mut *lent else {
+            // Its owner uses it at this moment, and lends it again.
+            shared.missed.store(true, Ordering::Relaxed);
+            return Poll::Pending;
+        };
+        let inner = inner(lot);
+        let flushed = inner.poll_write(&mut Context::from_waker(&Waker::from(waiting.clone())));
+        let flushed = inner.flushed(flushed);
+        if flushed.is_ready() {
+            self.done = true;
+            shared.relieved.store(false, Ordering::Relaxed);
+            inner.wanted = shared.registered.load(Ordering::Relaxed);
+            waiting.wake_by_ref();
+        }
+        flushed.map(|_| ())
+    }
+}
+
+/// The task's runtime has ended before its work.
 impl<T> Drop for Relief<T> {
     fn drop(&mut self) {
-        if let Some(outlet) = self.0.upgrade() {
-            outlet.lock().relieved = false;
+        if let Some(shared) = self.shared.upgrade()
+            && !self.done
+        {
+            shared.relieved.store(false, Ordering::Relaxed);
         }
     }
 }
@@ -411,8 +606,15 @@ impl Waiting {
         &self.flusher
     }
 
+    fn wake_at(&self, place: fn(&Self) -> &Mutex<Option<Waker>>) {
+        let waker = lock(place(self)).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     fn set(&self, place: fn(&Self) -> &Mutex<Option<Waker>>, waker: &Waker) {
-        let mut place = place(self).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut place = lock(place(self));
         match &mut *place {
             Some(known) => known.clone_from(waker),
             none => *none = Some(waker.clone()),
@@ -426,14 +628,16 @@ impl Wake for Waiting {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        for place in [&self.task, &self.flusher] {
-            let waker = place.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-        }
+        self.wake_at(Self::task);
+        self.wake_at(Self::flusher);
     }
 }
 
 /// How much output waits for the task to yield, in bytes; more is written at once.
 const CORKED: usize = 64 * 1024;
+
+/// No message that is appended to lent output is longer, in bytes, with its header.
+const SMALL: usize = 9 * 1024;
+
+/// What an outlet says that is asked after it was handed over.
+const GONE: &str = "an outlet that has been handed over is only dropped";

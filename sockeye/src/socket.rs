@@ -92,7 +92,7 @@ impl<T> WebSocket<T> {
     /// The subprotocol that was agreed on.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.handshake.subprotocol.as_deref()
+        self.handshake.subprotocol()
     }
 
     /// The headers of the response that a client got. Its status is always 101: with any other there is no connection, but
@@ -102,7 +102,7 @@ impl<T> WebSocket<T> {
     /// does. It reads them before it accepts, in [`Upgrade::request`](crate::Upgrade::request), and keeps what it needs.
     #[must_use]
     pub fn headers(&self) -> &Headers {
-        &self.handshake.headers
+        self.handshake.headers()
     }
 
     /// Where a client's connection leads: the URI that it asked for, or the last one to which it was
@@ -112,7 +112,7 @@ impl<T> WebSocket<T> {
     /// It shows neither user name nor password in `Debug` and `Display`.
     #[must_use]
     pub fn uri(&self) -> Option<&WebSocketUri> {
-        self.handshake.uri.as_deref()
+        self.handshake.uri()
     }
 
     /// Whether permessage-deflate was agreed on.
@@ -172,7 +172,7 @@ impl<T> WebSocket<T> {
 
     /// Looks at the transport: its addresses, its TLS session. Nothing is written meanwhile, so look briefly.
     pub fn with_transport<R>(&self, look: impl FnOnce(&T) -> R) -> R {
-        look(&self.driver.outlet().io)
+        self.driver.look(|outlet| look(&outlet.io))
     }
 }
 

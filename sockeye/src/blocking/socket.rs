@@ -99,21 +99,21 @@ impl<S> WebSocket<S> {
     /// The subprotocol that was agreed on.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.handshake.subprotocol.as_deref()
+        self.handshake.subprotocol()
     }
 
     /// The headers of the response that a client got. A server's are empty, for the sake of its memory: it reads those of
     /// the request before it accepts, in [`Upgrade::request`](super::Upgrade::request).
     #[must_use]
     pub fn headers(&self) -> &Headers {
-        &self.handshake.headers
+        self.handshake.headers()
     }
 
     /// Where a client's connection leads; a server's end has none. It shows neither user name nor password in `Debug` and
     /// `Display`.
     #[must_use]
     pub fn uri(&self) -> Option<&WebSocketUri> {
-        self.handshake.uri.as_deref()
+        self.handshake.uri()
     }
 
     /// Whether permessage-deflate was agreed on.

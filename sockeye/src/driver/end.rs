@@ -108,7 +108,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             // the server to close the connection". After a failure both are the one that closes.
             let failed = self.rare.as_ref().is_some_and(|rare| rare.failure.is_some());
             if failed || self.connection.role() == Role::Server {
-                if ready!(self.outlet.lock().poll_shutdown(cx.write)).is_err() {
+                if ready!(self.outlet.with(|outlet| outlet.poll_shutdown(cx.write))).is_err() {
                     return Poll::Ready(());
                 }
                 // What was received and not read would make the system reset the connection, and the Close with it.

@@ -10,7 +10,6 @@ mod send;
 mod served;
 mod timer;
 
-use std::sync::{Arc, MutexGuard};
 use std::task::Context;
 
 use bytes::BytesMut;
@@ -31,7 +30,7 @@ use crate::options::SocketOptions;
 use crate::outlet::{Inner, Outlet};
 
 pub(crate) struct Driver<T> {
-    outlet: Arc<Outlet<T>>,
+    outlet: Outlet<T>,
     connection: Connection,
     input: Input,
     /// Pongs and a Close, on their way to the output.
@@ -105,19 +104,19 @@ impl<T> Driver<T> {
         &self.connection
     }
 
-    /// The transport, behind its lock.
-    pub(crate) fn outlet(&self) -> MutexGuard<'_, Inner<T>> {
-        self.outlet.lock()
+    /// Looks at the transport and its output.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Inner<T>) -> R) -> R {
+        self.outlet.look(look)
     }
 
     /// Where the output ends now; see [`poll_send`](Self::poll_send).
     pub(crate) fn output_end(&self) -> u64 {
-        self.outlet.lock().end()
+        self.look(Inner::end)
     }
 
     /// Bytes of output that have not been written to the transport.
     pub(crate) fn unwritten(&self) -> usize {
-        self.replies.len() + self.outlet.lock().unwritten()
+        self.replies.len() + self.look(Inner::unwritten)
     }
 
     /// Whether some of a message has been handed over, and its end has not.

@@ -271,9 +271,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     #[allow(clippy::inline_always, reason = "as `poll_input`")]
     #[inline(always)]
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let (missing, outlet) = (self.connection.missing(), &self.outlet);
+        let (missing, outlet) = (self.connection.missing(), &mut self.outlet);
         self.input
-            .poll_read(missing, |input| outlet.lock().poll_read(cx, input))
+            .poll_read(missing, |input| outlet.with(|outlet| outlet.poll_read(cx, input)))
     }
 }
 

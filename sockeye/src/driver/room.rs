@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Driver, Ending, Queued, REPLIES_BEHIND, RoundTrip};
 use crate::error::Error;
+use crate::outlet::Inner;
 
 /// What became of a message that was offered and not waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,7 +45,7 @@ pub(crate) enum Deferred {
 impl<T> Driver<T> {
     /// Whether less is queued than the limit.
     pub(crate) fn has_room(&self) -> bool {
-        let queued = self.outlet.lock().unwritten();
+        let queued = self.look(Inner::unwritten);
         queued == 0 || (queued as u64) < u64::from(self.send_queue)
     }
 
@@ -83,10 +84,7 @@ impl<T> Driver<T> {
         if self.ending != Ending::Not || self.connection.state() != CloseState::Open {
             return Err(SendError::Closed.into());
         }
-        self.outlet
-            .lock()
-            .broken()
-            .map_or(Ok(()), |error| Err(Error::Io(error)))
+        self.look(Inner::broken).map_or(Ok(()), |error| Err(Error::Io(error)))
     }
 }
 
@@ -110,7 +108,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Ready when less than `limit` bytes are queued, or nothing.
     fn poll_until_queued(&mut self, cx: &mut Context<'_>, limit: u32) -> Poll<Result<(), Error>> {
         self.check_open()?;
-        if self.poll_flush(cx)?.is_ready() || (self.outlet.lock().unwritten() as u64) < u64::from(limit) {
+        if self.poll_flush(cx)?.is_ready() || (self.look(Inner::unwritten) as u64) < u64::from(limit) {
             return Poll::Ready(Ok(()));
         }
         self.poll_patience(cx).map(Err)

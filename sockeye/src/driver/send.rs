@@ -1,6 +1,5 @@
 //! Sending: from messages to the transport.
 
-use std::io;
 use std::task::{Context, Poll, ready};
 
 use sockeye_proto::connection::{Compress, Connection};
@@ -53,8 +52,9 @@ impl<T> Driver<T> {
         }
         self.settled = false;
         self.timer.keepalive.passed();
-        let mut outlet = self.outlet.lock();
-        encode_into(&mut outlet, &mut self.connection, &mut self.replies, encode)
+        let (connection, replies) = (&mut self.connection, &mut self.replies);
+        self.outlet
+            .with(|outlet| encode_into(outlet, connection, replies, encode))
     }
 }
 
@@ -75,15 +75,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.settled = false;
         loop {
-            let mut outlet = self.outlet.lock();
-            // Where output is stuck the replies wait here, so that the connection knows of it and keeps back its pongs.
-            if outlet.unwritten() <= REPLIES_BEHIND {
-                outlet.output().bytes().append(&mut self.replies);
-                self.replies.shrink_to(RETAINED_REPLIES);
-            }
-            let blocked = outlet.is_blocked();
-            let flushed = outlet.poll_flush(cx);
-            if outlet.take_progress() {
+            let replies = &mut self.replies;
+            let (blocked, flushed, progress) = self.outlet.with(|outlet| {
+                // Where output is stuck the replies wait here, so that the connection knows of it and keeps back its pongs.
+                if outlet.unwritten() <= REPLIES_BEHIND {
+                    outlet.output().bytes().append(replies);
+                    replies.shrink_to(RETAINED_REPLIES);
+                }
+                (outlet.is_blocked(), outlet.poll_flush(cx), outlet.take_progress())
+            });
+            if progress {
                 self.unanswered = 0;
                 if blocked {
                     // The transport had no room, and now has: the peer lives.
@@ -91,8 +92,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 }
             }
             ready!(flushed)?;
-            self.outlet.unregister(&mut outlet);
-            drop(outlet);
             self.stalled = false;
             self.connection.resume_output(&mut self.replies);
             if self.replies.is_empty() {
@@ -111,11 +110,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// The same as [`poll_flush`](Self::poll_flush) for one who has sent something that ends at `end` of the output. It waits for no more than that, such as the
     /// pongs behind it, for which the peer may want to be read first; and no longer than the connection lasts.
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, end: u64) -> Poll<Result<(), Error>> {
-        if self.ending == Ending::Over && !self.outlet.lock().has_left(end) {
+        if self.ending == Ending::Over && !self.outlet.with(|outlet| outlet.has_left(end)) {
             return Poll::Ready(Err(Error::ConnectionLost));
         }
         let flushed = self.poll_flush(cx);
-        if flushed.is_ready() || self.outlet.lock().has_left(end) {
+        if flushed.is_ready() || self.outlet.with(|outlet| outlet.has_left(end)) {
             return Poll::Ready(match flushed {
                 Poll::Ready(flushed) => flushed,
                 Poll::Pending => Ok(()),
@@ -138,23 +137,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
             return self.refuse(SendError::Closed.into());
         }
         self.settled = false;
-        let mut outlet = self.outlet.lock();
-        if let Err(error) = encode_into(&mut outlet, &mut self.connection, &mut self.replies, encode) {
-            drop(outlet);
+        if let Err(error) = encode_into(self.outlet.get(), &mut self.connection, &mut self.replies, encode) {
+            self.outlet.settle();
             return self.refuse(error);
         }
-        if !self.input.is_empty() {
-            match self.outlet.cork(outlet) {
-                Ok(()) => return Queued::LEFT,
-                Err(now) => outlet = now,
-            }
+        if !self.input.is_empty() && self.outlet.cork() {
+            return Queued::LEFT;
         }
-        let (waits, progress) = (outlet.write(), outlet.take_progress());
-        if let Ok(None) = waits {
-            self.outlet.unregister(&mut outlet);
-        }
-        drop(outlet);
-        self.written(waits, progress)
+        self.write()
     }
 
     /// Sends a message, and answers as [`send`](Self::send), or that it has to wait. A large payload is not copied.
@@ -220,17 +210,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
         if let Err(error) = queued {
             return self.refuse(error);
         }
-        let mut outlet = self.outlet.lock();
         if uncopied {
-            outlet.output().set_tail(message.into_bytes());
+            self.outlet.get().output().set_tail(message.into_bytes());
         }
-        let (waits, progress) = (outlet.write(), outlet.take_progress());
-        drop(outlet);
-        self.written(waits, progress)
+        self.write()
     }
 
-    /// The output has been written, or waits for room up to there.
-    fn written(&mut self, waits: io::Result<Option<u64>>, progress: bool) -> Queued {
+    /// Writes the output if there is room, and otherwise answers up to where it waits for that.
+    fn write(&mut self) -> Queued {
+        let (waits, progress) = self.outlet.with(|outlet| (outlet.write(), outlet.take_progress()));
         self.timer.keepalive.passed();
         if progress {
             self.unanswered = 0;
@@ -264,7 +252,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Driver<T> {
     }
 
     /// The caller has been cancelled while it waited for the output to leave: it leaves all the same.
-    pub(crate) fn leave(&self) {
+    pub(crate) fn leave(&mut self) {
         self.outlet.leave();
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{Driver, Ending, Wakers};
 use crate::observe::Watch;
+use crate::outlet::Inner;
 use crate::server::place::{Place, Stopping};
 
 /// What ties a connection to its server.
@@ -117,7 +118,7 @@ impl<T> Driver<T> {
     fn take(&mut self) -> Self {
         let spent = Connection::new(self.connection.role(), self.connection.config().clone());
         Self {
-            outlet: self.outlet.clone(),
+            outlet: self.outlet.hand_over(),
             connection: mem::replace(&mut self.connection, spent),
             input: mem::take(&mut self.input),
             replies: mem::take(&mut self.replies),
@@ -185,7 +186,8 @@ impl<T> Drop for Driver<T> {
         }
         // A transport that broke where something was sent, and nobody received any more.
         if !clean {
-            self.watch.ends_by_transport(|| self.outlet.lock().broken());
+            self.watch
+                .ends_by_transport(|| self.outlet.look_if_there(Inner::broken).flatten());
         }
         self.watch.closed(&self.connection, clean);
     }

@@ -148,19 +148,19 @@ macro_rules! accessors {
             /// As [`WebSocket::subprotocol`].
             #[must_use]
             pub fn subprotocol(&self) -> Option<&str> {
-                self.shared.handshake.subprotocol.as_deref()
+                self.shared.handshake.subprotocol()
             }
 
             /// As [`WebSocket::headers`].
             #[must_use]
             pub fn headers(&self) -> &Headers {
-                &self.shared.handshake.headers
+                self.shared.handshake.headers()
             }
 
             /// As [`WebSocket::uri`].
             #[must_use]
             pub fn uri(&self) -> Option<&WebSocketUri> {
-                self.shared.handshake.uri.as_deref()
+                self.shared.handshake.uri()
             }
 
             /// As [`WebSocket::is_compressed`].
@@ -219,7 +219,7 @@ macro_rules! accessors {
 
             /// As [`WebSocket::with_transport`].
             pub fn with_transport<R>(&self, look: impl FnOnce(&T) -> R) -> R {
-                look(&self.shared.driver().outlet().io)
+                self.shared.driver().look(|outlet| look(&outlet.io))
             }
         }
     };

@@ -16,6 +16,7 @@ use super::Shared;
 use crate::driver::{Delivery, Driver, LARGEST_FRAME, RoundTrip, piece, rest};
 use crate::error::Error;
 use crate::handle::Handle;
+use crate::outlet::Inner;
 use crate::writer::MessageWriter;
 
 /// The half that sends. See [`WebSocket::split`](crate::WebSocket::split).
@@ -225,7 +226,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Sender<T> {
 
     /// How much of the output the transport has taken, in bytes since the beginning.
     pub(crate) fn taken(&self) -> u64 {
-        self.shared.driver().outlet().taken()
+        self.shared.driver().look(Inner::taken)
     }
 
     async fn send_payload(&self, payload: Payload<'_>, compress: Compress) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
@@ -10,6 +11,7 @@ use futures_util::FutureExt;
 use sockeye::{CloseCode, Error, Message, accept};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
 
 use crate::common::{CLOSE, PING, PONG, Raw, TEXT, masked, options};
 use crate::corking::{Served, assert_answers, burst, served};
@@ -33,6 +35,46 @@ async fn to_look_at_the_output_between_answers_changes_nothing() {
     assert_eq!((writes.load(Ordering::Relaxed), ws.buffered_amount()), (1, 0));
     assert_answers(&mut peer, 0..10).await;
 }
+
+/// What is lent to those who may come by is found by those who look, also while another looks.
+#[tokio::test]
+async fn to_look_at_the_transport_between_answers_changes_nothing() {
+    let (mut ws, writes, mut peer) = served(1 << 16).await;
+    peer.send(&burst(5)).await;
+    for n in 0..4 {
+        let message = ws.recv().await.unwrap().unwrap();
+        ws.send(message).await.unwrap();
+        let ws = &ws;
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(move || {
+                    ws.with_transport(|_| ());
+                    assert!(ws.buffered_amount() > n * 11);
+                });
+            }
+        });
+    }
+    let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        ws.with_transport(|_| panic!("as it should"))
+    }));
+    assert!(looked.is_err());
+    assert_eq!(writes.load(Ordering::Relaxed), 0);
+    let message = ws.recv().await.unwrap().unwrap();
+    ws.send(message).await.unwrap();
+    assert_eq!((writes.load(Ordering::Relaxed), ws.buffered_amount()), (1, 0));
+    assert_answers(&mut peer, 0..5).await;
+}
+
+/// A transport that cannot be shared between threads does not keep a connection from it: it is looked at by one at a time.
+#[test]
+fn a_connection_is_sync_where_its_transport_is_not() {
+    fn assert<T: Send + Sync>() {}
+    assert::<sockeye::WebSocket<Box<dyn Transport>>>();
+    assert::<sockeye::Sender<Box<dyn Transport>>>();
+    assert::<sockeye::Receiver<Box<dyn Transport>>>();
+}
+
+trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
 
 #[tokio::test]
 async fn a_pong_stands_where_its_ping_stood() {
@@ -161,6 +203,58 @@ async fn a_sender_that_yields_in_the_middle_of_bursts_keeps_their_order() {
     );
 }
 
+/// The task that writes in the sender's absence comes by, on another thread, while the sender is at work between two answers:
+/// what is sent after that leaves too, though the sender never receives again.
+#[test]
+fn what_is_sent_after_the_flusher_came_by_leaves() {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        // Another task that is woken takes the place of the flusher as the next of its thread, so that the other thread may run
+        // that.
+        let next = Arc::new(Notify::new());
+        tokio::spawn({
+            let next = next.clone();
+            async move {
+                loop {
+                    next.notified().await;
+                }
+            }
+        });
+        for round in 0..200_usize {
+            let (mut ws, writes, mut peer) = served(1 << 16).await;
+            peer.send(&burst(200)).await;
+            let next = next.clone();
+            let sending = tokio::spawn(async move {
+                let mut answered = 0;
+                // Until it has come by, or nearly all is answered. Without a yield it comes on the other thread.
+                while answered < 190 && writes.load(Ordering::Relaxed) == 0 {
+                    let message = ws.recv().now_or_never().unwrap().unwrap().unwrap();
+                    ws.send(message).now_or_never().unwrap().unwrap();
+                    answered += 1;
+                    next.notify_one();
+                    std::thread::yield_now();
+                }
+                for _ in 0..=round % 9 {
+                    let message = ws.recv().now_or_never().unwrap().unwrap().unwrap();
+                    ws.send(message).now_or_never().unwrap().unwrap();
+                    answered += 1;
+                }
+                tokio::spawn(async move {
+                    let _kept = ws;
+                    std::future::pending::<()>().await;
+                });
+                answered
+            });
+            let answered = sending.await.unwrap();
+            assert_answers(&mut peer, 0..answered).await;
+        }
+    });
+}
+
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
@@ -198,6 +292,81 @@ fn a_connection_outlives_its_runtime() {
         ws.send(message).await.unwrap();
         assert_answers(&mut peer, 0..2).await;
     });
+}
+
+/// The same, and its first runtime has not ended: it stands still, with a task of its own that was to write.
+#[test]
+fn a_connection_leaves_a_runtime_that_stands_still() {
+    let first = runtime();
+    let (mut ws, mut peer) = first.block_on(answered_once());
+    let second = runtime();
+    second.block_on(async {
+        for _ in 0..2 {
+            let message = ws.recv().await.unwrap().unwrap();
+            ws.send(message).await.unwrap();
+        }
+        assert_answers(&mut peer, 0..3).await;
+        peer.send(&burst(3)).await;
+        let message = ws.recv().await.unwrap().unwrap();
+        ws.send(message).await.unwrap();
+        assert_answers(&mut peer, 0..1).await;
+        drop(ws);
+    });
+    drop(first);
+}
+
+/// The task that writes for a thread ends with it.
+#[test]
+fn a_thread_that_ends_leaves_no_task() {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let tasks = |count| {
+        while runtime.metrics().num_alive_tasks() != count {
+            std::thread::yield_now();
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            runtime.block_on(async {
+                let (mut ws, _, mut peer) = served(1 << 16).await;
+                peer.send(&burst(2)).await;
+                let message = ws.recv().await.unwrap().unwrap();
+                ws.send(message).await.unwrap();
+                assert_answers(&mut peer, 0..1).await;
+            });
+            tasks(1);
+        });
+    });
+    tasks(0);
+}
+
+/// A task takes over where the peer does not read, and ends when that has: whoever sends later waits for room by himself.
+#[tokio::test]
+async fn who_waits_for_room_himself_needs_no_other_task() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let (mut ws, _, mut peer) = served(1 << 10).await;
+    peer.send(&burst(10)).await;
+    let large = "x".repeat(4_000);
+    assert!(ws.recv().await.unwrap().is_some());
+    ws.send(large.as_str()).await.unwrap();
+    tokio::task::yield_now().await;
+    assert_eq!(tasks(), 2);
+    assert_eq!(peer.frame().await, Some((TEXT, large.clone().into_bytes())));
+    for _ in 0..5 {
+        let (sent, frame) = tokio::join!(
+            async {
+                ws.send(large.as_str()).await?;
+                ws.flush().await
+            },
+            peer.frame()
+        );
+        sent.unwrap();
+        assert_eq!(frame, Some((TEXT, large.clone().into_bytes())));
+        assert_eq!(tasks(), 1);
+    }
 }
 
 /// A sender that waits for room is dropped with its runtime: no task is left to write, and none holds on to the transport.
