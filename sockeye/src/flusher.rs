@@ -43,7 +43,7 @@ pub(crate) fn register(output: Arc<dyn Flush>) -> bool {
     }
 }
 
-/// Takes `output` out of the queue again, if this thread has registered nothing since.
+/// Takes `output` out of the queue again, if it is this thread's.
 pub(crate) fn unregister<F>(output: &Arc<F>) -> Option<Arc<dyn Flush>> {
     let last = FLUSHERS.try_with(|flushers| {
         let flushers = flushers.borrow();
@@ -154,14 +154,12 @@ impl Queue {
         Ok(waiting.flusher.take())
     }
 
-    /// Takes out `output` if it is the last.
+    /// Takes out `output`, which is the last unless one task has several connections.
     fn pop<F>(&self, output: &Arc<F>) -> Option<Arc<dyn Flush>> {
         let mut waiting = self.lock();
-        let last = waiting.outputs.last()?;
-        match ptr::addr_eq(Arc::as_ptr(last), Arc::as_ptr(output)) {
-            true => waiting.outputs.pop(),
-            false => None,
-        }
+        let same = |other: &Arc<dyn Flush>| ptr::addr_eq(Arc::as_ptr(other), Arc::as_ptr(output));
+        let at = waiting.outputs.iter().rposition(same)?;
+        Some(waiting.outputs.swap_remove(at))
     }
 
     /// What is to be flushed, and whether that is the last of it; if not, `flusher` is woken when there is more.
