@@ -136,9 +136,20 @@ impl Environment {
             "pinned": self.cores.map(|cores| json!({ "server": cores.server, "load": cores.load })),
             "rustc": said("rustc", &["--version"], &self.bench),
             "gcc": said("g++", &["--version"], &self.bench),
-            "revision": said("git", &["describe", "--always", "--dirty"], &self.bench),
+            "revision": revision(&self.bench),
         })
     }
+}
+
+/// What is measured. The reports that are written meanwhile do not count as a change.
+fn revision(bench: &Path) -> String {
+    let clean = Command::new("git")
+        .args(["diff", "--quiet", "HEAD", "--", ":/", ":(top,exclude)docs"])
+        .current_dir(bench)
+        .status()
+        .is_ok_and(|status| status.success());
+    let revision = said("git", &["describe", "--always"], bench);
+    if clean { revision } else { format!("{revision}-dirty") }
 }
 
 /// Sets the congestion control of everything that goes over loopback: by its routes, since a namespace may choose
