@@ -224,6 +224,7 @@ fn what_is_sent_after_the_flusher_came_by_leaves() {
                 }
             }
         });
+        let mut came_by = 0;
         for round in 0..200_usize {
             let (mut ws, writes, mut peer) = served(1 << 16).await;
             peer.send(&burst(200)).await;
@@ -238,6 +239,7 @@ fn what_is_sent_after_the_flusher_came_by_leaves() {
                     next.notify_one();
                     std::thread::yield_now();
                 }
+                let early = writes.load(Ordering::Relaxed) > 0;
                 for _ in 0..=round % 9 {
                     let message = ws.recv().now_or_never().unwrap().unwrap().unwrap();
                     ws.send(message).now_or_never().unwrap().unwrap();
@@ -247,11 +249,13 @@ fn what_is_sent_after_the_flusher_came_by_leaves() {
                     let _kept = ws;
                     std::future::pending::<()>().await;
                 });
-                answered
+                (answered, early)
             });
-            let answered = sending.await.unwrap();
+            let (answered, early) = sending.await.unwrap();
+            came_by += usize::from(early);
             assert_answers(&mut peer, 0..answered).await;
         }
+        assert!(came_by > 0);
     });
 }
 
