@@ -8,22 +8,22 @@ use serde_json::json;
 
 use crate::cells::{self, BARRED, Bar, Cell};
 use crate::environment::Environment;
-use crate::process::{Asked, Measured, Running, load};
+use crate::process::{Asked, Loading, Measured, Running};
 use crate::servers::{Server, references};
 use crate::stats::Summary;
 use crate::{Args, Task, plot, report};
 
-/// Servers between two runs of the references. The cost of a message drifts by a third within tens of seconds on
+/// Servers between two turns of the references. The cost of a message drifts by a third within tens of seconds on
 /// virtual machines, so the references have to be measured again before it has.
 const BETWEEN: usize = 2;
 
-/// One run of one server.
+/// One turn of one process of a server; written out, the medians of all its turns.
 #[derive(Debug, Serialize)]
-pub(crate) struct Run {
-    /// Which round.
+pub(crate) struct Turn {
+    /// Which round, and so which process.
     round: usize,
     measured: Measured,
-    /// Server CPU per message of the first reference just before and after (their mean), divided by this run's.
+    /// Server CPU per message of the first reference just before and after (their mean), divided by this turn's.
     to_first: Option<f64>,
     /// The same of raw TCP.
     to_raw: Option<f64>,
@@ -33,7 +33,7 @@ pub(crate) struct Run {
     speed: Option<f64>,
 }
 
-/// All runs of one server in one cell, and their middle.
+/// All turns of one server in one cell, and their middle.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) server: String,
@@ -53,7 +53,10 @@ pub(crate) struct Row {
     pub(crate) wire_bytes: Option<Summary>,
     /// Why there are no figures.
     pub(crate) failure: Option<String>,
-    runs: Vec<Run>,
+    #[serde(skip)]
+    turns: Vec<Turn>,
+    /// The medians of each process.
+    runs: Vec<Turn>,
 }
 
 /// What a cell came to.
@@ -86,7 +89,8 @@ pub(crate) fn run(
         results.push(result);
         // After each cell, so that an interruption loses one cell and not an hour.
         let name = format!("{task:?}").to_lowercase();
-        let settings = json!({ "repeats": args.repeats(), "seconds": args.seconds(), "quick": args.quick });
+        let settings =
+            json!({ "repeats": args.repeats(), "turns": args.turns(), "seconds": args.seconds(), "quick": args.quick });
         let record = json!({ "environment": environment.describe(), "settings": settings, "cells": &results });
         report::write_json(&output.join(format!("{name}.json")), &record)?;
         std::fs::write(
@@ -103,34 +107,10 @@ pub(crate) fn run(
 fn measure(args: &Args, environment: &Environment, cell: &'static Cell, able: &[&Server]) -> Result<CellResult> {
     let mut rows: Vec<Row> = able.iter().map(|server| Row::new(server)).collect();
     for round in 0..args.repeats() {
-        // Which server and what it took, in order of time.
-        let mut done: Vec<(usize, Measured)> = Vec::new();
-        for index in order(able, &references(cell.task)) {
-            if rows[index].failure.is_some() {
-                continue;
-            }
-            match once(args, environment, cell, able[index]) {
-                Ok(measured) => done.push((index, measured)),
-                Err(error) => {
-                    println!("FAILED: {} in {}: {error:#}", able[index].name, cell.name);
-                    rows[index].failure = Some(format!("{error:#}"));
-                }
-            }
-        }
-        let ratios = ratios(cell, able, &done);
-        for ((index, measured), [to_first, to_raw, to_bar, speed]) in done.into_iter().zip(ratios) {
-            rows[index].runs.push(Run {
-                round,
-                measured,
-                to_first,
-                to_raw,
-                to_bar,
-                speed,
-            });
-        }
+        measure_round(args, environment, cell, able, &mut rows, round);
     }
     if cell.task != Task::Shards {
-        warn_of_others(rows.iter().flat_map(|row| &row.runs));
+        warn_of_others(rows.iter().flat_map(|row| &row.turns));
     }
     rows.iter_mut().for_each(Row::sum_up);
     Ok(CellResult {
@@ -142,7 +122,55 @@ fn measure(args: &Args, environment: &Environment, cell: &'static Cell, able: &[
     })
 }
 
-/// What each run of a round is compared with.
+/// New processes of all servers, which take turns.
+fn measure_round(
+    args: &Args,
+    environment: &Environment,
+    cell: &'static Cell,
+    able: &[&Server],
+    rows: &mut [Row],
+    round: usize,
+) {
+    let failed = |row: &mut Row, error: anyhow::Error| {
+        println!("FAILED: {} in {}: {error:#}", row.server, cell.name);
+        row.failure = Some(format!("{error:#}"));
+    };
+    let mut pairs: Vec<Option<Pair>> = Vec::new();
+    for (server, row) in able.iter().zip(&mut *rows) {
+        let pair = match row.failure {
+            None => Pair::start(args, environment, cell, server).map_err(|error| failed(row, error)),
+            Some(_) => Err(()),
+        };
+        pairs.push(pair.ok());
+    }
+    for _ in 0..args.turns() {
+        // Which server and what it took, in order of time.
+        let mut done: Vec<(usize, Measured)> = Vec::new();
+        for index in order(able, &references(cell.task)) {
+            let Some(pair) = &mut pairs[index] else { continue };
+            match pair.turn(args) {
+                Ok(measured) => done.push((index, measured)),
+                Err(error) => {
+                    failed(&mut rows[index], error);
+                    pairs[index] = None;
+                }
+            }
+        }
+        let ratios = ratios(cell, able, &done);
+        for ((index, measured), [to_first, to_raw, to_bar, speed]) in done.into_iter().zip(ratios) {
+            rows[index].turns.push(Turn {
+                round,
+                measured,
+                to_first,
+                to_raw,
+                to_bar,
+                speed,
+            });
+        }
+    }
+}
+
+/// What each turn is compared with.
 fn ratios(cell: &Cell, able: &[&Server], done: &[(usize, Measured)]) -> Vec<[Option<f64>; 4]> {
     let figures = |figure: fn(&Measured) -> f64| -> Vec<(&str, f64)> {
         let named = done
@@ -169,13 +197,13 @@ fn ratios(cell: &Cell, able: &[&Server], done: &[(usize, Measured)]) -> Vec<[Opt
 }
 
 /// The load spins, so what it did not get of its core went to other programs, and so did as much of the server's.
-fn warn_of_others<'a>(runs: impl Iterator<Item = &'a Run>) {
+fn warn_of_others<'a>(turns: impl Iterator<Item = &'a Turn>) {
     const ALONE: f64 = 0.9;
-    let shares: Vec<f64> = runs.map(|run| run.measured.client_busy).collect();
+    let shares: Vec<f64> = turns.map(|turn| turn.measured.client_busy).collect();
     let disturbed = shares.iter().filter(|share| **share < ALONE).count();
     if disturbed > 0 {
         println!(
-            "WARNING: in {disturbed} of {} runs other programs had a part of the cores",
+            "WARNING: in {disturbed} of {} turns other programs had a part of the cores",
             shares.len()
         );
     }
@@ -207,31 +235,45 @@ fn ratio(costs: &[(&str, f64)], at: usize, reference: &str) -> Option<f64> {
     (!around.is_empty()).then(|| sum / around.len() as f64 / cost)
 }
 
-/// A new process of the server, for one run.
-fn once(args: &Args, environment: &Environment, cell: &Cell, server: &Server) -> Result<Measured> {
-    let asked = Asked {
-        deflate: cell.task == Task::Deflate,
-        tls: cell.task == Task::Tls,
-        broadcast: cell.is_broadcast(),
-        shared: cell.task == Task::Shards,
-    };
-    let running = Running::start(environment, server, asked)?;
-    let mut arguments: Vec<String> = vec![
-        format!("--connections={}", cell.connections),
-        format!("--depth={}", cell.depth),
-        format!("--payload={}", cell.payload),
-        format!("--size={}", cell.size),
-        format!("--seconds={}", args.seconds()),
-        format!("--warm-up={}", args.warm_up(server)),
-    ];
-    if server.is_raw() {
-        arguments.push("--raw".into());
+/// A server and its load, both asleep but for their turns.
+struct Pair {
+    // Dropped first: a load whose server is gone would complain.
+    loading: Loading,
+    _running: Running,
+}
+
+impl Pair {
+    fn start(args: &Args, environment: &Environment, cell: &Cell, server: &Server) -> Result<Self> {
+        let asked = Asked {
+            deflate: cell.task == Task::Deflate,
+            tls: cell.task == Task::Tls,
+            broadcast: cell.is_broadcast(),
+            shared: cell.task == Task::Shards,
+        };
+        let running = Running::start(environment, server, asked)?;
+        let mut arguments: Vec<String> = vec![
+            format!("--connections={}", cell.connections),
+            format!("--depth={}", cell.depth),
+            format!("--payload={}", cell.payload),
+            format!("--size={}", cell.size),
+            format!("--warm-up={}", args.warm_up(server)),
+        ];
+        if server.is_raw() {
+            arguments.push("--raw".into());
+        }
+        Ok(Self {
+            loading: Loading::start(environment, &running, asked, &arguments)?,
+            _running: running,
+        })
     }
-    let measured: Measured = load(environment, &running, asked, &arguments)?;
-    if !measured.server_ns_per_message.is_normal() {
-        bail!("the server took no CPU time");
+
+    fn turn(&mut self, args: &Args) -> Result<Measured> {
+        let measured = self.loading.turn(args.seconds())?;
+        if !measured.server_ns_per_message.is_normal() {
+            bail!("the server took no CPU time");
+        }
+        Ok(measured)
     }
-    Ok(measured)
 }
 
 impl Row {
@@ -252,12 +294,13 @@ impl Row {
             busy: None,
             wire_bytes: None,
             failure: None,
+            turns: Vec::new(),
             runs: Vec::new(),
         }
     }
 
     fn sum_up(&mut self) {
-        let of = |figure: fn(&Measured) -> f64| Summary::of(self.runs.iter().map(|run| figure(&run.measured)));
+        let of = |figure: fn(&Measured) -> f64| Summary::of(self.turns.iter().map(|turn| figure(&turn.measured)));
         let (rate, server_ns, busy) = (of(|m| m.rate), of(|m| m.server_ns_per_message), of(|m| m.server_busy));
         let latencies = (
             of(|m| m.latency_us.p50),
@@ -265,13 +308,33 @@ impl Row {
             of(|m| m.latency_us.p999),
         );
         let wire_bytes = of(|m| m.wire_bytes_received);
-        let ratios = |ratio: fn(&Run) -> Option<f64>| Summary::of(self.runs.iter().filter_map(ratio));
-        let (to_first, to_raw) = (ratios(|run| run.to_first), ratios(|run| run.to_raw));
-        let (to_bar, speed) = (ratios(|run| run.to_bar), ratios(|run| run.speed));
+        let ratios = |ratio: fn(&Turn) -> Option<f64>| Summary::of(self.turns.iter().filter_map(ratio));
+        let (to_first, to_raw) = (ratios(|turn| turn.to_first), ratios(|turn| turn.to_raw));
+        let (to_bar, speed) = (ratios(|turn| turn.to_bar), ratios(|turn| turn.speed));
+        self.runs = self
+            .turns
+            .chunk_by(|one, next| one.round == next.round)
+            .filter_map(Turn::middle)
+            .collect();
         (self.rate, self.server_ns, self.busy) = (rate, server_ns, busy);
         (self.p50_us, self.p99_us, self.p999_us) = latencies;
         (self.wire_bytes, self.to_first, self.to_raw) = (wire_bytes, to_first, to_raw);
         (self.to_bar, self.speed) = (to_bar, speed);
+    }
+}
+
+impl Turn {
+    /// The median of each figure of one process.
+    fn middle(turns: &[Self]) -> Option<Self> {
+        let of = |ratio: fn(&Self) -> Option<f64>| Summary::of(turns.iter().filter_map(ratio)).map(|s| s.median);
+        Some(Self {
+            round: turns.first()?.round,
+            measured: Measured::middle(&turns.iter().map(|turn| &turn.measured).collect::<Vec<_>>())?,
+            to_first: of(|turn| turn.to_first),
+            to_raw: of(|turn| turn.to_raw),
+            to_bar: of(|turn| turn.to_bar),
+            speed: of(|turn| turn.speed),
+        })
     }
 }
 

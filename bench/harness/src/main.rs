@@ -60,10 +60,13 @@ struct Args {
     /// These cells alone: whole names, or parts of names
     #[arg(long, value_name = "CELL", value_delimiter = ',')]
     cells: Vec<String>,
-    /// Rounds; each runs every server once [default: 5, quick: 2]
+    /// Rounds, each with new processes of every server [default: 5, quick: 1]
     #[arg(long)]
     repeats: Option<usize>,
-    /// Seconds measured in each run [default: 1, quick: 0.4]
+    /// Turns of each process: every server has one before any has the next [default: 20, quick: 5]
+    #[arg(long)]
+    turns: Option<usize>,
+    /// Seconds measured in each turn [default: 0.05]
     #[arg(long)]
     seconds: Option<f64>,
     /// Idle connections [default: 2000, quick: 500]
@@ -86,11 +89,15 @@ struct Args {
 
 impl Args {
     fn repeats(&self) -> usize {
-        self.repeats.unwrap_or(if self.quick { 2 } else { 5 }).max(1)
+        self.repeats.unwrap_or(if self.quick { 1 } else { 5 }).max(1)
+    }
+
+    fn turns(&self) -> usize {
+        self.turns.unwrap_or(if self.quick { 5 } else { 20 }).max(1)
     }
 
     fn seconds(&self) -> f64 {
-        self.seconds.unwrap_or(if self.quick { 0.4 } else { 1.0 })
+        self.seconds.unwrap_or(0.05)
     }
 
     fn warm_up(&self, server: &Server) -> f64 {

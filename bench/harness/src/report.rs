@@ -260,10 +260,15 @@ fn conditions(task: &str, record: &Value) -> String {
     );
     let _ = writeln!(out, "- {}; {}", text("rustc"), text("gcc"));
     let settings = &record["settings"];
-    if let (Some(repeats), Some(seconds)) = (settings["repeats"].as_u64(), settings["seconds"].as_f64()) {
+    let figures = (
+        settings["repeats"].as_u64(),
+        settings["turns"].as_u64(),
+        settings["seconds"].as_f64(),
+    );
+    if let (Some(repeats), Some(turns), Some(seconds)) = figures {
         let _ = writeln!(
             out,
-            "- {repeats} rounds, {seconds} s measured in each run, a new process for each"
+            "- {repeats} rounds with new processes, {turns} turns of {seconds} s in each"
         );
     }
     out

@@ -7,50 +7,72 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use mio::{Events, Poll};
-use serde_json::Value;
 
 use crate::Args;
-use crate::connection::Buffers;
+use crate::connection::{Buffers, Connection};
 use crate::echo::connect;
 use crate::frames::Batch;
+use crate::turns::Load;
 use crate::window::Window;
 
-/// Connects, warms up, measures. A message counts once for each subscriber.
-pub(crate) fn run(args: &Args) -> Result<Value> {
-    let mut batch = Batch::new(args);
-    let mut poll = Poll::new()?;
-    let mut connections = connect(args, &poll, args.connections + 1)?;
-    let publisher = args.connections;
-    let mut window = Window::new(args)?;
-    let mut buffers = Buffers::new();
-    let mut events = Events::with_capacity(connections.len().max(16));
-    let depth = args.depth as u64;
-    // How many subscribers have not got all of the batch, and when it was sent.
-    let mut waiting = args.connections;
-    let mut since = Instant::now();
-    connections[publisher].start(&batch, since)?;
-    loop {
-        poll.poll(&mut events, Some(window.patience()))
-            .context("cannot wait for events")?;
-        for event in &events {
-            let index = event.token().0;
-            let connection = &mut connections[index];
-            if index == publisher {
-                connection.write(&batch)?;
+/// The subscribers and, as the last connection, the publisher. A message counts once for each subscriber.
+pub(crate) struct Broadcast {
+    batch: Batch,
+    depth: u64,
+    poll: Poll,
+    events: Events,
+    connections: Vec<Connection>,
+    buffers: Buffers,
+}
+
+impl Broadcast {
+    pub(crate) fn connect(args: &Args) -> Result<Self> {
+        let poll = Poll::new()?;
+        Ok(Self {
+            batch: Batch::new(args),
+            depth: args.depth as u64,
+            connections: connect(args, &poll, args.connections + 1)?,
+            events: Events::with_capacity(args.connections.max(16)),
+            poll,
+            buffers: Buffers::new(),
+        })
+    }
+
+    /// Sends one batch, and returns when all have all of it; whether more is to be sent.
+    fn publish(&mut self, window: &mut Window) -> Result<bool> {
+        let publisher = self.connections.len() - 1;
+        let since = Instant::now();
+        self.connections[publisher].start(&self.batch, since)?;
+        let (mut waiting, mut more) = (publisher, true);
+        while waiting > 0 {
+            self.poll
+                .poll(&mut self.events, Some(window.patience()))
+                .context("cannot wait for events")?;
+            for event in &self.events {
+                let index = event.token().0;
+                let connection = &mut self.connections[index];
+                if index == publisher {
+                    connection.write(&self.batch)?;
+                }
+                if event.is_readable() && connection.read(&mut self.batch, &mut self.buffers)?.is_some() {
+                    ensure!(index != publisher, "the publisher got its own messages");
+                    more = window.arrived(self.depth, since, Instant::now());
+                    waiting -= 1;
+                }
             }
-            if event.is_readable() && connection.read(&mut batch, &mut buffers)?.is_some() {
-                ensure!(index != publisher, "the publisher got its own messages");
-                window.arrived(depth, since, Instant::now());
-                waiting -= 1;
-            }
+            window.look()?;
         }
-        if waiting == 0 {
-            waiting = args.connections;
-            since = Instant::now();
-            connections[publisher].start(&batch, since)?;
-        }
-        if let Some(result) = window.look(&batch)? {
-            return Ok(result);
-        }
+        Ok(more)
+    }
+}
+
+impl Load for Broadcast {
+    fn turn(&mut self, window: &mut Window) -> Result<()> {
+        while self.publish(window)? {}
+        Ok(())
+    }
+
+    fn batch(&self) -> &Batch {
+        &self.batch
     }
 }

@@ -6,45 +6,70 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use serde_json::Value;
 
 use crate::Args;
 use crate::connection::{Buffers, Connection};
 use crate::frames::Batch;
 use crate::transport::Connector;
+use crate::turns::Load;
 use crate::window::Window;
 
-/// Connects, warms up, measures.
-pub(crate) fn run(args: &Args) -> Result<Value> {
-    let mut batch = Batch::new(args);
-    let mut poll = Poll::new()?;
-    let mut connections = connect(args, &poll, args.connections)?;
-    let mut window = Window::new(args)?;
-    let mut buffers = Buffers::new();
-    let mut events = Events::with_capacity(connections.len().max(16));
-    let depth = args.depth as u64;
-    for connection in &mut connections {
-        connection.start(&batch, Instant::now())?;
+/// The connections and what they send.
+pub(crate) struct Echo {
+    batch: Batch,
+    depth: u64,
+    poll: Poll,
+    events: Events,
+    connections: Vec<Connection>,
+    buffers: Buffers,
+}
+
+impl Echo {
+    pub(crate) fn connect(args: &Args) -> Result<Self> {
+        let poll = Poll::new()?;
+        Ok(Self {
+            batch: Batch::new(args),
+            depth: args.depth as u64,
+            connections: connect(args, &poll, args.connections)?,
+            events: Events::with_capacity(args.connections.max(16)),
+            poll,
+            buffers: Buffers::new(),
+        })
     }
-    loop {
-        poll.poll(&mut events, Some(window.patience()))
-            .context("cannot wait for events")?;
-        for event in &events {
-            let connection = &mut connections[event.token().0];
-            if event.is_writable() {
-                connection.write(&batch)?;
-            }
-            if event.is_readable()
-                && let Some(since) = connection.read(&mut batch, &mut buffers)?
-            {
-                let now = Instant::now();
-                window.arrived(depth, since, now);
-                connection.start(&batch, now)?;
-            }
+}
+
+impl Load for Echo {
+    fn turn(&mut self, window: &mut Window) -> Result<()> {
+        for connection in &mut self.connections {
+            connection.start(&self.batch, Instant::now())?;
         }
-        if let Some(result) = window.look(&batch)? {
-            return Ok(result);
+        let mut under_way = self.connections.len();
+        while under_way > 0 {
+            self.poll
+                .poll(&mut self.events, Some(window.patience()))
+                .context("cannot wait for events")?;
+            for event in &self.events {
+                let connection = &mut self.connections[event.token().0];
+                if event.is_writable() {
+                    connection.write(&self.batch)?;
+                }
+                if event.is_readable()
+                    && let Some(since) = connection.read(&mut self.batch, &mut self.buffers)?
+                {
+                    let now = Instant::now();
+                    match window.arrived(self.depth, since, now) {
+                        true => connection.start(&self.batch, now)?,
+                        false => under_way -= 1,
+                    }
+                }
+            }
+            window.look()?;
         }
+        Ok(())
+    }
+
+    fn batch(&self) -> &Batch {
+        &self.batch
     }
 }
 

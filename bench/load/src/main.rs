@@ -7,6 +7,9 @@
 //!
 //! With `--broadcast` one more connection publishes, and all others are sent what it says.
 //!
+//! With `--turns` it measures as often as it is told to, and sleeps in between, so that the loads of several servers can
+//! take turns without any of them starting anew.
+//!
 //! What it does not do: open loops (a rate that is kept whatever the server does), fragmented messages, pings of its own.
 
 use std::net::SocketAddr;
@@ -25,7 +28,11 @@ mod memory;
 mod payload;
 mod proc;
 mod transport;
+mod turns;
 mod window;
+
+use broadcast::Broadcast;
+use echo::Echo;
 
 /// What the bytes of a message are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -62,6 +69,9 @@ struct Args {
     /// Seconds that are measured
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
+    /// Measure whenever a line on stdin says for how many seconds, until stdin ends
+    #[arg(long, conflicts_with_all = ["seconds", "messages", "memory"])]
+    turns: bool,
     /// Measure this many messages instead of a time
     #[arg(long, conflicts_with = "seconds")]
     messages: Option<u64>,
@@ -93,10 +103,7 @@ struct Args {
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
-        Ok(result) => {
-            println!("{result}");
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -104,13 +111,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<serde_json::Value> {
+fn run(args: &Args) -> Result<()> {
     if args.connections == 0 || args.depth == 0 {
         bail!("there is no load without connections and messages");
     }
     match (args.memory, args.pid) {
-        (true, Some(pid)) => memory::run(args, pid),
-        _ if args.broadcast => broadcast::run(args),
-        _ => echo::run(args),
+        (true, Some(pid)) => println!("{}", memory::run(args, pid)?),
+        _ if args.broadcast => turns::run(args, &mut Broadcast::connect(args)?)?,
+        _ => turns::run(args, &mut Echo::connect(args)?)?,
     }
+    Ok(())
 }

@@ -1,4 +1,7 @@
-//! The clocks of a measurement, and what they come to.
+//! One turn of a load: how long it goes on, and what it came to.
+//!
+//! A turn begins and ends at rest: nothing is under way, and the server sleeps. So what the kernel says of its CPU time
+//! is exact, however short the turn, and all of it belongs to the messages that are counted.
 
 use std::time::{Duration, Instant};
 
@@ -13,78 +16,82 @@ use crate::proc;
 /// A server that answers nothing for so long is an error, not a slow server.
 const STALLED: Duration = Duration::from_secs(10);
 
-/// Warms up, then measures: how many messages, in what time, for how much of the processors.
-pub(crate) struct Window<'a> {
-    args: &'a Args,
-    warm: Instant,
-    /// The clocks at the start of the measurement.
-    start: Option<Clocks>,
+/// When no new batch is sent any more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Until {
+    Passed(Duration),
+    Messages(u64),
+}
+
+/// The clocks of one turn and what they come to.
+pub(crate) struct Window {
+    until: Until,
+    pid: Option<u32>,
+    wait: bool,
+    start: Clocks,
     /// When something last came.
     last: Instant,
     messages: u64,
     latencies: Histogram<u64>,
 }
 
-impl<'a> Window<'a> {
-    pub(crate) fn new(args: &'a Args) -> Result<Self> {
-        let now = Instant::now();
+impl Window {
+    pub(crate) fn new(args: &Args, until: Until) -> Result<Self> {
+        let start = Clocks::at_rest(args.pid)?;
         Ok(Self {
-            args,
-            warm: now + Duration::from_secs_f64(args.warm_up),
-            start: None,
-            last: now,
+            until,
+            pid: args.pid,
+            wait: args.wait,
+            last: start.time,
+            start,
             messages: 0,
             latencies: Histogram::new_with_bounds(1, 60_000_000_000, 3)?,
         })
     }
 
-    /// Messages have come that were under way since then.
-    pub(crate) fn arrived(&mut self, messages: u64, since: Instant, now: Instant) {
+    /// Messages have come that were under way since then; whether more are to be sent.
+    pub(crate) fn arrived(&mut self, messages: u64, since: Instant, now: Instant) -> bool {
         self.messages += messages;
         self.latencies
             .saturating_record(now.duration_since(since).as_nanos() as u64);
         self.last = now;
+        match self.until {
+            Until::Passed(time) => now.duration_since(self.start.time) < time,
+            Until::Messages(enough) => self.messages < enough,
+        }
     }
 
     /// How long to wait for events.
     pub(crate) fn patience(&self) -> Duration {
-        if self.args.wait { STALLED } else { Duration::ZERO }
+        if self.wait { STALLED } else { Duration::ZERO }
     }
 
-    /// To be called between two looks for events; the result, when it is there.
-    pub(crate) fn look(&mut self, batch: &Batch) -> Result<Option<Value>> {
-        let now = Instant::now();
-        if now.duration_since(self.last) > STALLED {
+    /// To be called between two looks for events.
+    ///
+    /// # Errors
+    ///
+    /// When the server has not answered anything for too long.
+    pub(crate) fn look(&self) -> Result<()> {
+        if self.last.elapsed() > STALLED {
             bail!(
                 "no answer for {} s; {} messages were answered",
                 STALLED.as_secs(),
                 self.messages
             );
         }
-        let Some(start) = &self.start else {
-            if now >= self.warm {
-                self.messages = 0;
-                self.latencies.reset();
-                self.start = Some(Clocks::now(self.args.pid)?);
-            }
-            return Ok(None);
-        };
-        let done = match self.args.messages {
-            Some(enough) => self.messages >= enough,
-            None => now.duration_since(start.time) >= Duration::from_secs_f64(self.args.seconds),
-        };
-        done.then(|| self.result(start, batch)).transpose()
+        Ok(())
     }
 
-    fn result(&self, start: &Clocks, batch: &Batch) -> Result<Value> {
-        let end = Clocks::now(self.args.pid)?;
+    /// What it came to, once the answer to everything is there.
+    pub(crate) fn result(&self, depth: usize, batch: &Batch) -> Result<Value> {
+        let client_ns = proc::own_cpu_ns() - self.start.client_ns;
+        let end = Clocks::at_rest(self.pid)?;
         if self.messages == 0 {
             bail!("no message was answered while it was measured");
         }
-        let seconds = end.time.duration_since(start.time).as_secs_f64();
-        let server_ns = end.server_ns.zip(start.server_ns).map(|(end, start)| end - start);
-        let client_ns = end.client_ns - start.client_ns;
-        let (messages, depth) = (self.messages as f64, self.args.depth as f64);
+        let seconds = self.last.duration_since(self.start.time).as_secs_f64();
+        let server_ns = end.server_ns.zip(self.start.server_ns).map(|(end, start)| end - start);
+        let (messages, depth) = (self.messages as f64, depth as f64);
         let us = |quantile| self.latencies.value_at_quantile(quantile) as f64 / 1000.0;
         Ok(json!({
             "messages": self.messages,
@@ -115,10 +122,14 @@ struct Clocks {
 }
 
 impl Clocks {
-    fn now(pid: Option<u32>) -> Result<Self> {
+    /// Waits for the server to have nothing left to do.
+    fn at_rest(pid: Option<u32>) -> Result<Self> {
+        if let Some(pid) = pid {
+            proc::wait_for_rest(pid)?;
+        }
         Ok(Self {
             server_ns: pid.map(proc::cpu_ns).transpose()?,
-            client_ns: proc::cpu_ns(std::process::id())?,
+            client_ns: proc::own_cpu_ns(),
             time: Instant::now(),
         })
     }
