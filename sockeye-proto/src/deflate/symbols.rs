@@ -61,17 +61,37 @@ pub(super) const FIXED_DISTANCE_LENGTH: u8 = 5;
 
 /// The length symbol, less [`FIRST_LENGTH`], of a match of 3 to 258 bytes.
 #[inline]
-pub(super) fn length_symbol(length: usize) -> usize {
-    usize::from(LENGTH_SYMBOL[length.wrapping_sub(3) & 0xFF])
+pub(super) fn length_symbol(length: u16) -> u8 {
+    LENGTH_SYMBOL[usize::from(length.wrapping_sub(3) & 0xFF)]
 }
 
 /// The distance symbol of a distance from 1 to 32,768. From 257 on, a symbol spans 128 distances or more.
 #[inline]
-pub(super) fn distance_symbol(distance: usize) -> usize {
+pub(super) fn distance_symbol(distance: u16) -> u8 {
     let index = distance.wrapping_sub(1);
     let index = if index < 256 { index } else { 256 + (index >> 7) };
-    usize::from(DISTANCE_SYMBOL[index & 0x1FF])
+    DISTANCE_SYMBOL[usize::from(index & 0x1FF)]
 }
+
+/// A code of so many bits from its first bit on, as it is packed: "starting with the most-significant bit of the code"
+/// (§3.1.1), where all else starts with the least.
+#[inline(always)]
+pub(super) const fn reversed(code: u16, length: u32) -> u16 {
+    let [low, high] = code.to_le_bytes();
+    let bits = (REVERSED[low as usize] as u16) << 8 | REVERSED[high as usize] as u16;
+    bits >> (16 - length)
+}
+
+/// Processors that reverse the bits of a word are few.
+static REVERSED: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).reverse_bits();
+        byte += 1;
+    }
+    table
+};
 
 static LENGTH_SYMBOL: [u8; 256] = {
     let mut table = [0; 256];
@@ -110,13 +130,13 @@ mod tests {
     #[test]
     fn section_3_2_5_each_length_and_distance_is_within_its_symbol() {
         for length in MIN_MATCH..=MAX_MATCH {
-            let symbol = length_symbol(length);
+            let symbol = usize::from(length_symbol(length as u16));
             let extra = length - usize::from(LENGTH_BASE[symbol]);
             assert!(extra < 1 << LENGTH_EXTRA[symbol], "{length}");
         }
         assert_eq!(length_symbol(258), 28);
         for distance in 1..=32_768 {
-            let symbol = distance_symbol(distance);
+            let symbol = usize::from(distance_symbol(distance as u16));
             let extra = distance - usize::from(DISTANCE_BASE[symbol]);
             assert!(extra < 1 << DISTANCE_EXTRA[symbol], "{distance}");
         }

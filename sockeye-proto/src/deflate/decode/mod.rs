@@ -157,7 +157,7 @@ impl Decoder {
         let (mut bits, mut at) = (*reader, output.at);
         let room = output.bytes.len().checked_sub(SLACK)?;
         loop {
-            // 15 bits of a literal, and 15 + 5 of a length.
+            // Twice 15 bits of a literal, and 15 + 5 of a length.
             bits.refill();
             if at > room {
                 return None;
@@ -170,10 +170,15 @@ impl Decoder {
                 if entry.is_literal() {
                     *output.bytes.get_mut(at)? = entry.value() as u8;
                     at += 1;
-                    if bits.overrun() {
-                        return None;
+                    entry = self.literals.take(&mut bits)?;
+                    if entry.is_literal() {
+                        *output.bytes.get_mut(at)? = entry.value() as u8;
+                        at += 1;
+                        if bits.overrun() {
+                            return None;
+                        }
+                        continue;
                     }
-                    continue;
                 }
             }
             if entry.is_end() {
@@ -286,5 +291,6 @@ fn with_extra(entry: Entry, bits: &mut BitReader<'_>) -> Option<usize> {
 /// How many bytes are copied at once.
 const WORD: usize = 16;
 
-/// What may be written without a look at the room there is: two literals, the longest match, and a word past its end.
-const SLACK: usize = 2 + symbols::MAX_MATCH + WORD;
+/// What may be written without a look at the room there is: three literals, or two and the longest match with a word past
+/// its end.
+const SLACK: usize = 3 + symbols::MAX_MATCH + WORD;

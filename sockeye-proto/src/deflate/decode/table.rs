@@ -1,6 +1,8 @@
 //! Tables that turn bits into symbols (RFC 1951 §3.2.2), from the lengths of the codes.
 
-use crate::deflate::symbols::{DISTANCE_BASE, DISTANCE_EXTRA, FIRST_LENGTH, LENGTH_BASE, LENGTH_EXTRA, MAX_CODE};
+use crate::deflate::symbols::{
+    DISTANCE_BASE, DISTANCE_EXTRA, FIRST_LENGTH, LENGTH_BASE, LENGTH_EXTRA, MAX_CODE, reversed,
+};
 
 use super::bits::BitReader;
 
@@ -101,7 +103,7 @@ impl<const N: usize, const BITS: usize, const SIZE: usize> Table<N, BITS, SIZE> 
             let end = next + usize::from(*count);
             for symbol in &self.sorted[next..end] {
                 let meaning = self.meanings[usize::from(*symbol)];
-                self.entries[usize::from(code.reverse_bits() >> (16 - length))] = Entry(meaning.0 | length as u32);
+                self.entries[usize::from(reversed(code, length as u32))] = Entry(meaning.0 | length as u32);
                 code += 1;
             }
             next = end;

@@ -3,8 +3,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::bits::BitWriter;
-use super::huffman::Code;
+use super::bits::{BitWriter, End};
+use super::huffman::{Code, Scratch};
 use super::matcher::Match;
 use crate::deflate::symbols::{
     DISTANCE_BASE, DISTANCE_EXTRA, DISTANCES, END_OF_BLOCK, FIRST_LENGTH, FIXED_DISTANCE_LENGTH, LENGTH_BASE,
@@ -12,11 +12,13 @@ use crate::deflate::symbols::{
     fixed_literal_length, length_symbol,
 };
 
-/// So many literals, then a match.
+/// So many literals, then a match, with the symbols of its length and distance.
 #[derive(Debug, Clone, Copy)]
 struct Sequence {
     literals: u16,
     found: Match,
+    length_symbol: u8,
+    distance_symbol: u8,
 }
 
 /// A block while it is parsed and written.
@@ -27,6 +29,7 @@ pub(super) struct Block {
     lengths: Code<LENGTH_CODES>,
     /// The lengths of both codes as they are told: symbol and extra bits.
     told: Box<[(u8, u8); LITERALS + DISTANCES]>,
+    scratch: Box<Scratch>,
 }
 
 impl Block {
@@ -37,6 +40,7 @@ impl Block {
             distances: Code::new(),
             lengths: Code::new(),
             told: Box::new([(0, 0); LITERALS + DISTANCES]),
+            scratch: Box::new(Scratch::new()),
         }
     }
 
@@ -46,10 +50,10 @@ impl Block {
         self.distances.clear();
     }
 
-    /// Whether the block is to be written, when it stands for `length` bytes.
+    /// Whether the block is to be written, however few bytes it stands for.
     #[inline(always)]
-    pub(super) fn is_full(&self, length: usize) -> bool {
-        length >= BYTES || self.sequences.len() >= SEQUENCES
+    pub(super) fn has_all_sequences(&self) -> bool {
+        self.sequences.len() >= SEQUENCES
     }
 
     #[inline(always)]
@@ -60,23 +64,29 @@ impl Block {
     /// A match after `literals` literals, which were told by [`literal`](Self::literal) one by one.
     #[inline(always)]
     pub(super) fn sequence(&mut self, literals: usize, found: Match) {
-        self.literals.frequency[FIRST_LENGTH + length_symbol(found.length.into())] += 1;
-        self.distances.frequency[distance_symbol(found.distance.into())] += 1;
+        let (length_symbol, distance_symbol) = (length_symbol(found.length), distance_symbol(found.distance));
+        self.literals.frequency[FIRST_LENGTH + usize::from(length_symbol)] += 1;
+        self.distances.frequency[usize::from(distance_symbol)] += 1;
         self.sequences.push(Sequence {
             literals: literals as u16,
             found,
+            length_symbol,
+            distance_symbol,
         });
     }
 
     /// Writes the block, which stands for `bytes`.
+    #[inline(never)]
     pub(super) fn write(&mut self, bytes: &[u8], output: &mut BitWriter) {
         self.literals.frequency[END_OF_BLOCK] = 1;
-        let extra = self.extra_bits();
-        let fixed = self.fixed_bits() + extra;
-        self.literals.build(MAX_CODE);
-        self.distances.build(MAX_CODE);
+        self.literals.build(MAX_CODE, &mut self.scratch);
+        self.distances.build(MAX_CODE, &mut self.scratch);
         let header = self.tell_lengths();
-        let dynamic = header.bits + sum(&self.literals) + sum(&self.distances) + extra;
+        let extra = self.extra_bits();
+        let literals = sums(&self.literals, &FIXED_LITERALS);
+        let distances = sums(&self.distances, &FIXED_DISTANCES);
+        let dynamic = header.bits + literals.0 + distances.0 + extra;
+        let fixed = 3 + literals.1 + distances.1 + extra;
         let stored = stored_bits(bytes.len(), output.odd_bits());
         let shortest = fixed.min(dynamic);
         if stored <= shortest {
@@ -101,15 +111,7 @@ impl Block {
         lengths.map(bits).sum::<usize>() + distances.map(bits).sum::<usize>()
     }
 
-    /// What the symbols take in the fixed code.
-    fn fixed_bits(&self) -> usize {
-        let count = |frequencies: &[u16]| frequencies.iter().map(|n| usize::from(*n)).sum::<usize>();
-        let frequency = &self.literals.frequency;
-        8 * count(frequency) + count(&frequency[144..256]) - count(&frequency[256..280])
-            + usize::from(FIXED_DISTANCE_LENGTH) * count(&self.distances.frequency)
-            + 3
-    }
-
+    #[inline(never)]
     fn write_symbols<const L: usize, const D: usize>(
         &self,
         bytes: &[u8],
@@ -117,29 +119,32 @@ impl Block {
         distances: &Code<D>,
         output: &mut BitWriter,
     ) {
-        let mut rest = bytes;
-        for sequence in &self.sequences {
-            let (before, behind) = rest.split_at(usize::from(sequence.literals));
-            write_literals(before, literals, output);
-            let (length, distance) = (usize::from(sequence.found.length), usize::from(sequence.found.distance));
-            let symbol = length_symbol(length);
-            let (bits, count) = literals.word(FIRST_LENGTH + symbol);
-            let extra = length - usize::from(LENGTH_BASE[symbol]);
-            output.add(bits, count);
-            output.add(extra as u64, LENGTH_EXTRA[symbol].into());
-            let symbol = distance_symbol(distance);
-            let (bits, count) = distances.word(symbol);
-            let extra = distance - usize::from(DISTANCE_BASE[symbol]);
-            output.add(bits, count);
-            // 7 + 15 + 5 + 15 + 13 bits at most.
-            output.add(extra as u64, DISTANCE_EXTRA[symbol].into());
-            output.flush();
-            rest = &behind[length..];
-        }
-        write_literals(rest, literals, output);
-        let (bits, count) = literals.word(END_OF_BLOCK);
-        output.add(bits, count);
-        output.flush();
+        output.extend(|end, room| {
+            let mut rest = bytes;
+            for sequence in &self.sequences {
+                let (before, behind) = rest.split_at(usize::from(sequence.literals));
+                write_literals(before, literals, end, room);
+                let Match { length, distance } = sequence.found;
+                let symbol = usize::from(sequence.length_symbol);
+                let (bits, count) = literals.word(FIRST_LENGTH + symbol);
+                end.add(bits, count);
+                end.add(u64::from(length - LENGTH_BASE[symbol]), LENGTH_EXTRA[symbol].into());
+                let symbol = usize::from(sequence.distance_symbol);
+                let (bits, count) = distances.word(symbol);
+                end.add(bits, count);
+                // 7 + 15 + 5 + 15 + 13 bits at most.
+                end.add(
+                    u64::from(distance - DISTANCE_BASE[symbol]),
+                    DISTANCE_EXTRA[symbol].into(),
+                );
+                end.flush(room);
+                rest = &behind[usize::from(length)..];
+            }
+            write_literals(rest, literals, end, room);
+            let (bits, count) = literals.word(END_OF_BLOCK);
+            end.add(bits, count);
+            end.flush(room);
+        });
     }
 
     /// Works out how the lengths of the codes are told (§3.2.7), and makes the code for that.
@@ -161,7 +166,7 @@ impl Block {
         let extra = 2 * usize::from(self.lengths.frequency[16])
             + 3 * usize::from(self.lengths.frequency[17])
             + 7 * usize::from(self.lengths.frequency[18]);
-        self.lengths.build(MAX_LENGTH_CODE);
+        self.lengths.build(MAX_LENGTH_CODE, &mut self.scratch);
         let occurs = |symbol: &u8| self.lengths.frequency[usize::from(*symbol)] != 0;
         let order = LENGTH_CODE_ORDER
             .iter()
@@ -173,7 +178,7 @@ impl Block {
             distances,
             order,
             entries,
-            bits: 3 + 5 + 5 + 4 + 3 * order + sum(&self.lengths) + extra,
+            bits: 3 + 5 + 5 + 4 + 3 * order + sums(&self.lengths, &self.lengths).0 + extra,
         }
     }
 
@@ -195,7 +200,7 @@ impl Block {
             for &(symbol, extra) in entries {
                 let (bits, count) = self.lengths.word(symbol.into());
                 output.add(bits, count);
-                output.add(extra.into(), told_extra(symbol));
+                output.add(extra.into(), TOLD_EXTRA[usize::from(symbol)].into());
             }
             output.flush();
         }
@@ -284,20 +289,21 @@ impl Told<'_> {
     }
 }
 
-fn write_literals<const N: usize>(bytes: &[u8], code: &Code<N>, output: &mut BitWriter) {
+#[inline(always)]
+fn write_literals<const N: usize>(bytes: &[u8], code: &Code<N>, end: &mut End, room: &mut [u8]) {
     let (threes, rest) = bytes.as_chunks::<3>();
     for three in threes {
         for byte in three {
             let (bits, count) = code.word((*byte).into());
-            output.add(bits, count);
+            end.add(bits, count);
         }
-        output.flush();
+        end.flush(room);
     }
     for byte in rest {
         let (bits, count) = code.word((*byte).into());
-        output.add(bits, count);
+        end.add(bits, count);
     }
-    output.flush();
+    end.flush(room);
 }
 
 /// How many lengths must be told: up to the last symbol that occurs.
@@ -305,22 +311,19 @@ fn told_symbols(used: &[u16], least: usize) -> usize {
     used.last().map_or(least, |last| (usize::from(*last) + 1).max(least))
 }
 
-fn told_extra(symbol: u8) -> u32 {
-    match symbol {
-        16 => 2,
-        17 => 3,
-        18 => 7,
-        _ => 0,
-    }
-}
+/// How many bits follow the symbols in which the lengths of codes are told (§3.2.7).
+const TOLD_EXTRA: [u8; LENGTH_CODES] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 3, 7];
 
-/// What all symbols together take, in bits.
-fn sum<const N: usize>(code: &Code<N>) -> usize {
-    let bits = |symbol: &u16| {
+/// What all symbols together take in their code and in another, in bits.
+fn sums<const N: usize, const M: usize>(code: &Code<N>, other: &Code<M>) -> (usize, usize) {
+    code.used().iter().fold((0, 0), |(own, others), symbol| {
         let symbol = usize::from(*symbol);
-        usize::from(code.frequency[symbol]) * code.length(symbol) as usize
-    };
-    code.used().iter().map(bits).sum()
+        let frequency = usize::from(code.frequency[symbol]);
+        (
+            own + frequency * code.length(symbol) as usize,
+            others + frequency * other.length(symbol) as usize,
+        )
+    })
 }
 
 /// What `length` bytes take as they are, in bits, `odd` bits into a byte. A block is never longer than a stored one can
@@ -353,7 +356,7 @@ static FIXED_LITERALS: Code<288> = {
 
 static FIXED_DISTANCES: Code<32> = Code::with_lengths(&[FIXED_DISTANCE_LENGTH; 32]);
 
-/// A block ends with as many sequences, 24 KiB of them, or after as many bytes: the statistics of a message change on the
+/// A block ends with as many sequences, 20 KiB of them, or after as many bytes: the statistics of a message change on the
 /// way, and a code for each part is shorter. A match may reach past it by 258 bytes; with those it fits a stored block.
-const SEQUENCES: usize = 4096;
-const BYTES: usize = 48 * 1024;
+const SEQUENCES: usize = 2560;
+pub(super) const BYTES: usize = 48 * 1024;

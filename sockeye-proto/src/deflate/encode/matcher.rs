@@ -96,13 +96,36 @@ impl Matcher {
         }
     }
 
+    /// Looks for what `input` repeats.
+    pub(super) fn look_through<'a>(&'a mut self, input: &'a [u8], effort: Effort) -> Search<'a> {
+        Search {
+            latest: &mut self.latest,
+            back: &mut self.back,
+            base: self.base,
+            window: self.window,
+            input,
+            effort,
+        }
+    }
+}
+
+/// A matcher while it looks through one message: what each place takes, without a detour.
+pub(super) struct Search<'a> {
+    latest: &'a mut [u32; SLOTS],
+    back: &'a mut [u16],
+    base: u32,
+    window: u32,
+    input: &'a [u8],
+    effort: Effort,
+}
+
+impl Search<'_> {
     /// Notes what stands at `at`, and answers how far before it the same may have stood.
     #[inline(always)]
     fn insert<const CHAINED: bool>(&mut self, bytes: [u8; 4], at: usize) -> u32 {
         let place = self.base.wrapping_add(at as u32);
-        let latest = &mut self.latest[hash(bytes)];
-        let distance = place.wrapping_sub(*latest);
-        *latest = place;
+        let latest = core::mem::replace(&mut self.latest[hash(bytes)], place);
+        let distance = place.wrapping_sub(latest);
         // What is noted twice must not follow itself.
         if CHAINED && distance != 0 {
             let index = at & (self.back.len() - 1);
@@ -114,8 +137,9 @@ impl Matcher {
     /// Notes what stands at `places`, where a match is: at all of them, or at the first and the last two. A repetition
     /// that begins in the middle of a match is then found a few bytes late, at half the cost.
     #[inline(always)]
-    pub(super) fn skip<const CHAINED: bool>(&mut self, input: &[u8], places: Range<usize>, effort: Effort) {
-        if !effort.dense {
+    pub(super) fn skip<const CHAINED: bool>(&mut self, places: Range<usize>) {
+        let input = self.input;
+        if !self.effort.dense {
             for at in [places.start, places.end - 2, places.end - 1] {
                 if let Some(bytes) = input.get(at..).and_then(|rest| rest.first_chunk()) {
                     self.insert::<CHAINED>(*bytes, at);
@@ -132,30 +156,50 @@ impl Matcher {
         }
     }
 
+    /// Goes on from `at` to the first place before `end` that begins a match; `literal` is told the bytes on the way, all up
+    /// to `end` if there is none.
+    #[inline(always)]
+    pub(super) fn next<const CHAINED: bool>(
+        &mut self,
+        mut at: usize,
+        end: usize,
+        mut literal: impl FnMut(u8),
+    ) -> Option<(usize, Match)> {
+        let input = self.input;
+        let last = end.min(input.len().saturating_sub(3));
+        // Most places are looked at here, so what is rare is done elsewhere.
+        while at < last
+            && let Some(bytes) = input[at..].first_chunk()
+        {
+            if let Some(found) = self.find_at::<CHAINED>(bytes, at, 3) {
+                return Some((at, found));
+            }
+            literal(bytes[0]);
+            at += 1;
+        }
+        for byte in input.get(at..end).unwrap_or_default() {
+            literal(*byte);
+        }
+        None
+    }
+
     /// Notes what stands at `at`, and finds the longest match there that is longer than `least` (at least 3).
     #[inline(always)]
-    pub(super) fn find<const CHAINED: bool>(
-        &mut self,
-        input: &[u8],
-        at: usize,
-        least: usize,
-        effort: Effort,
-    ) -> Option<Match> {
-        let here = &input[at..];
-        let bytes = here.first_chunk()?;
+    pub(super) fn find<const CHAINED: bool>(&mut self, at: usize, least: usize) -> Option<Match> {
+        let bytes = self.input.get(at..)?.first_chunk()?;
+        self.find_at::<CHAINED>(bytes, at, least)
+    }
+
+    #[inline(always)]
+    fn find_at<const CHAINED: bool>(&mut self, bytes: &[u8; 4], at: usize, least: usize) -> Option<Match> {
         let distance = self.insert::<CHAINED>(*bytes, at);
-        let farthest = self.window.min(at as u32);
-        if distance > farthest {
+        if distance > at as u32 {
             return None;
         }
         if CHAINED {
-            return self.longest(input, at, least, effort, distance, farthest);
+            return self.longest(at, least, distance, self.window.min(at as u32));
         }
-        let before = &input[at - distance as usize..];
-        if before.first_chunk() != Some(bytes) {
-            return None;
-        }
-        let length = common(before, here);
+        let length = matching(self.input, at, distance, self.window);
         (length > least).then_some(Match {
             length: length as u16,
             distance: distance as u16,
@@ -164,15 +208,8 @@ impl Matcher {
 
     /// Follows the chain from `distance` back to `farthest`.
     #[inline(always)]
-    fn longest(
-        &self,
-        input: &[u8],
-        at: usize,
-        least: usize,
-        effort: Effort,
-        mut distance: u32,
-        farthest: u32,
-    ) -> Option<Match> {
+    fn longest(&self, at: usize, least: usize, mut distance: u32, farthest: u32) -> Option<Match> {
+        let (input, effort) = (self.input, self.effort);
         let here = &input[at..];
         let here = &here[..here.len().min(MAX_MATCH)];
         let nice = usize::from(effort.nice).min(here.len());
@@ -205,6 +242,17 @@ impl Matcher {
     }
 }
 
+/// How many bytes stand both at `at` and `distance` before it, which is within the message; 0 if it is out of the window.
+#[inline(never)]
+fn matching(input: &[u8], at: usize, distance: u32, window: u32) -> usize {
+    let (before, here) = (&input[at - distance as usize..], &input[at..]);
+    let most = here.len().min(MAX_MATCH);
+    match distance <= window {
+        true => common(&before[..most], &here[..most]),
+        false => 0,
+    }
+}
+
 /// The four bytes up to `last`, that one included.
 #[inline(always)]
 fn last_four(bytes: &[u8], last: usize) -> Option<u32> {
@@ -212,22 +260,20 @@ fn last_four(bytes: &[u8], last: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*bytes))
 }
 
-/// How many bytes two slices begin with in common, as far as the second goes, which is the shorter one, and at most 258.
+/// How many bytes two slices of the same length begin with in common.
 #[inline(always)]
 fn common(one: &[u8], other: &[u8]) -> usize {
+    let ((words, rest), (other_words, other_rest)) = (one.as_chunks(), other.as_chunks());
     let mut length = 0;
-    while let (Some(a), Some(b)) = (one[length..].first_chunk(), other[length..].first_chunk()) {
-        let differing = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+    for (word, other) in words.iter().zip(other_words) {
+        let differing = u64::from_le_bytes(*word) ^ u64::from_le_bytes(*other);
         if differing != 0 {
-            return (length + (differing.trailing_zeros() / 8) as usize).min(MAX_MATCH);
+            return length + (differing.trailing_zeros() / 8) as usize;
         }
         length += 8;
-        if length >= MAX_MATCH {
-            return MAX_MATCH;
-        }
     }
-    let rest = one[length..].iter().zip(&other[length..]);
-    (length + rest.take_while(|(one, other)| one == other).count()).min(MAX_MATCH)
+    let pairs = rest.iter().zip(other_rest);
+    length + pairs.take_while(|(one, other)| one == other).count()
 }
 
 /// Fibonacci hashing, after Knuth.

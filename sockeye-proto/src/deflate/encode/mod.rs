@@ -19,7 +19,7 @@ mod tests;
 use core::fmt;
 
 use self::bits::BitWriter;
-use self::block::Block;
+use self::block::{BYTES, Block};
 use self::matcher::{Effort, Matcher};
 use crate::deflate::DeflaterSettings;
 
@@ -73,26 +73,19 @@ impl Encoder {
     }
 
     /// Parses from `start` until a block is full, and answers where that was.
+    #[inline(never)]
     fn parse<const CHAINED: bool>(&mut self, input: &[u8], start: usize) -> usize {
-        let Self {
-            effort, matcher, block, ..
-        } = self;
-        let effort = *effort;
+        let (block, lazy) = (&mut self.block, self.effort.lazy);
+        let mut search = self.matcher.look_through(input, self.effort);
         block.clear();
-        let mut at = start;
-        // Literals before `at` that no match has followed yet begin here.
+        let full = input.len().min(start + BYTES);
+        // Literals that no match has followed yet begin here.
         let mut literals = start;
-        while at < input.len() && !block.is_full(at - start) {
-            let Some(mut found) = matcher.find::<CHAINED>(input, at, 3, effort) else {
-                block.literal(input[at]);
-                at += 1;
-                continue;
-            };
+        while let Some((mut at, mut found)) = search.next::<CHAINED>(literals, full, |byte| block.literal(byte)) {
             let mut noted = at + 1;
-            while found.length < effort.lazy {
+            while found.length < lazy {
                 noted = at + 2;
-                let least = usize::from(found.length);
-                let Some(longer) = matcher.find::<CHAINED>(input, at + 1, least, effort) else {
+                let Some(longer) = search.find::<CHAINED>(at + 1, found.length.into()) else {
                     break;
                 };
                 block.literal(input[at]);
@@ -101,10 +94,13 @@ impl Encoder {
             }
             block.sequence(at - literals, found);
             at += usize::from(found.length);
-            matcher.skip::<CHAINED>(input, noted..at, effort);
+            search.skip::<CHAINED>(noted..at);
             literals = at;
+            if block.has_all_sequences() {
+                return at;
+            }
         }
-        at
+        full.max(literals)
     }
 
     /// Whether it does what one with these settings would do.
