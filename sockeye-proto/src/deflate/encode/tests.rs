@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use zlib_rs::{Inflate, InflateFlush};
 
 use super::Encoder;
+use super::huffman::{Code, Scratch};
 use crate::deflate::DeflaterSettings;
 use crate::deflate::symbols::*;
 
@@ -198,12 +199,13 @@ fn every_level_and_window_comes_back() {
 
 #[test]
 fn a_match_is_found_up_to_the_window_and_no_farther() {
-    for window_bits in [8, 9, 15] {
+    // Without chains a place in a window of 15 bits has been written over by then.
+    for (level, window_bits) in [(2, 8), (2, 9), (6, 8), (6, 9), (6, 15)] {
         let window = 1 << window_bits;
         let mut sizes = [0, 1].map(|more| {
             let start = &noise(window + more)[..];
             round_trip(
-                &mut encoder(6, window_bits),
+                &mut encoder(level, window_bits),
                 window_bits,
                 &[start, &start[..100]].concat(),
             )
@@ -278,8 +280,35 @@ fn any_message() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// What the symbols take in Huffman's code: each merge adds a bit to all symbols below it.
+fn huffman_bits(frequencies: &[u16]) -> usize {
+    let mut nodes: Vec<usize> = frequencies.iter().map(|n| usize::from(*n)).collect();
+    let mut bits = 0;
+    while nodes.len() > 1 {
+        nodes.sort_unstable_by(|one, other| other.cmp(one));
+        let merged = nodes.pop().unwrap() + nodes.pop().unwrap();
+        nodes.push(merged);
+        bits += merged;
+    }
+    bits
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// With frequencies of which no code is longer than it may be.
+    #[test]
+    fn codes_are_as_short_as_can_be(frequencies in prop::collection::vec(0..50_u16, LITERALS)) {
+        let mut code = Code::<LITERALS>::new();
+        code.frequency.copy_from_slice(&frequencies);
+        code.build(MAX_CODE, &mut Scratch::new());
+        let occurring: Vec<u16> = frequencies.iter().copied().filter(|n| *n > 0).collect();
+        let bits = code.used().iter().map(|symbol| {
+            let symbol = usize::from(*symbol);
+            usize::from(frequencies[symbol]) * code.length(symbol) as usize
+        });
+        prop_assert_eq!(bits.sum::<usize>(), huffman_bits(&occurring));
+    }
 
     #[test]
     fn any_message_comes_back(
