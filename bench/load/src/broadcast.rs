@@ -5,62 +5,51 @@
 
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
-use mio::{Events, Poll};
+use anyhow::{Result, ensure};
+use mio::Events;
 
 use crate::Args;
-use crate::connection::{Buffers, Connection};
-use crate::echo::connect;
 use crate::frames::Batch;
+use crate::many::Many;
 use crate::turns::Load;
 use crate::window::Window;
 
 /// The subscribers and, as the last connection, the publisher. A message counts once for each subscriber.
 pub(crate) struct Broadcast {
-    batch: Batch,
-    depth: u64,
-    poll: Poll,
+    many: Many,
     events: Events,
-    connections: Vec<Connection>,
-    buffers: Buffers,
 }
 
 impl Broadcast {
     pub(crate) fn connect(args: &Args) -> Result<Self> {
-        let poll = Poll::new()?;
+        let many = Many::connect(args, args.connections + 1)?;
         Ok(Self {
-            batch: Batch::new(args),
-            depth: args.depth as u64,
-            connections: connect(args, &poll, args.connections + 1)?,
-            events: Events::with_capacity(args.connections.max(16)),
-            poll,
-            buffers: Buffers::new(),
+            events: many.events(),
+            many,
         })
     }
 
     /// Sends one batch, and returns when all have all of it; whether more is to be sent.
     fn publish(&mut self, window: &mut Window) -> Result<bool> {
-        let publisher = self.connections.len() - 1;
+        let Self { many, events } = self;
+        let publisher = many.connections.len() - 1;
         let since = Instant::now();
-        self.connections[publisher].start(&self.batch, since)?;
+        many.connections[publisher].start(&many.batch, since)?;
         let (mut waiting, mut more) = (publisher, true);
         while waiting > 0 {
-            self.poll
-                .poll(&mut self.events, Some(window.patience()))
-                .context("cannot wait for events")?;
-            for event in &self.events {
+            many.poll(events, window)?;
+            for event in &*events {
                 let index = event.token().0;
-                let connection = &mut self.connections[index];
+                let connection = &mut many.connections[index];
                 if index == publisher {
-                    connection.write(&self.batch)?;
+                    connection.write(&many.batch)?;
                 }
-                if event.is_readable() && connection.read(&mut self.batch, &mut self.buffers)?.is_some() {
+                if event.is_readable() && connection.read(&mut many.batch, &mut many.buffers)?.is_some() {
                     ensure!(index != publisher, "the publisher got its own messages");
-                    more = window.arrived(self.depth, since, Instant::now());
+                    more = window.arrived(many.depth, since, Instant::now());
                     waiting -= 1;
                 }
             }
-            window.look()?;
         }
         Ok(more)
     }
@@ -73,6 +62,6 @@ impl Load for Broadcast {
     }
 
     fn batch(&self) -> &Batch {
-        &self.batch
+        &self.many.batch
     }
 }

@@ -24,6 +24,7 @@ mod connection;
 mod deflate;
 mod echo;
 mod frames;
+mod many;
 mod memory;
 mod payload;
 mod proc;
